@@ -1,0 +1,133 @@
+//! The backbone: a frozen, quantized network that turns a picture into features.
+//!
+//! Owns: finding a backbone ([`find`]), its card ([`card`]), loading it and running one inference ([`Backbone`]). Does not own:
+//! how a picture is fitted to the input (`preprocess`), or what is learned from the features (`head`).
+//!
+//! The one interface the other rooms see is [`Backbone::load`] and [`Backbone::embed`]: u8 pixels in, pooled outputs out.
+//! Invariant: the model that runs is, byte for byte, the one its card names.
+
+pub mod card;
+pub mod find;
+mod graph;
+
+pub use card::Card;
+pub use find::{DEFAULT, Found};
+
+use crate::features::{FeatureError, FeatureSet, Hash, Recipe, join};
+use crate::preprocess::{Fit, View};
+use std::path::PathBuf;
+
+/// What can go wrong with a backbone.
+#[derive(Debug, thiserror::Error)]
+pub enum BackboneError {
+    #[error("the backbone's card is wrong: {what}; rebuild the backbone with models/build")]
+    Card { what: String },
+    #[error(
+        "there is no backbone named '{name}' in {searched}; `fieldhead backbones` lists what is installed, FIELDHEAD_MODELS names a folder to search"
+    )]
+    NotFound { name: String, searched: String },
+    #[error("cannot read {path}: {source}; check the path and its permissions", path = path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path} is larger than {limit} bytes; this is not a backbone for a board", path = path.display())]
+    TooLarge { path: PathBuf, limit: u64 },
+    #[error(
+        "the model of '{name}' has SHA-256 {got}, its card says {expected}; the file was changed or damaged: copy it again"
+    )]
+    ModelHash {
+        name: String,
+        expected: String,
+        got: String,
+    },
+    #[error("the model of '{name}' cannot be loaded: {what}")]
+    Load { name: String, what: String },
+    #[error("the backbone failed on a picture: {what}")]
+    Run { what: String },
+    #[error(transparent)]
+    Features(#[from] FeatureError),
+}
+
+/// A loaded backbone. Cheap to share between threads; an inference takes `&self`.
+pub struct Backbone {
+    card: Card,
+    set: FeatureSet,
+    graph: graph::Graph,
+}
+
+impl Backbone {
+    /// Reads, checks and prepares a model for the outputs that `set` needs.
+    pub fn load(found: &Found, set: FeatureSet) -> Result<Backbone, BackboneError> {
+        let model = found.read_model()?;
+        let card = found.card.clone();
+        let outputs = match set {
+            FeatureSet::Final => &card.outputs[..1],
+            FeatureSet::Multi => &card.outputs[..],
+        };
+        let graph = graph::Graph::load(&model, &card.input, outputs).map_err(|what| {
+            BackboneError::Load {
+                name: card.name.clone(),
+                what,
+            }
+        })?;
+        Ok(Backbone { card, set, graph })
+    }
+
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// SHA-256 of the ONNX file.
+    pub fn hash(&self) -> Hash {
+        self.card.sha256
+    }
+
+    /// Name of the arithmetic that runs it, for reports.
+    pub fn kernel(&self) -> &'static str {
+        self.graph.kernel()
+    }
+
+    /// The feature vector of one picture: `pixels` is `[height, width, 3]` RGB of the card's input size.
+    pub fn embed(&self, pixels: &[u8]) -> Result<Vec<f32>, BackboneError> {
+        let parts = self
+            .graph
+            .run(pixels)
+            .map_err(|what| BackboneError::Run { what })?;
+        Ok(join(&parts, self.set)?)
+    }
+
+    /// The recipe of the vectors this backbone gives for pictures fitted by `fit`.
+    pub fn recipe(&self, fit: Fit) -> Recipe {
+        recipe(&self.card, fit, self.set)
+    }
+}
+
+/// The recipe that a card, a fit and a choice of outputs make.
+pub fn recipe(card: &Card, fit: Fit, set: FeatureSet) -> Recipe {
+    let width: usize = match set {
+        FeatureSet::Final => card.outputs.first().map_or(0, |o| o.width),
+        FeatureSet::Multi => card.outputs.iter().map(|o| o.width).sum(),
+    };
+    Recipe {
+        backbone: card.name.clone(),
+        backbone_hash: card.sha256,
+        view: View {
+            fit,
+            width: card.input.width,
+            height: card.input.height,
+            pad: [card.input.pad_value; 3],
+        },
+        set,
+        width: width as u32,
+    }
+}
+
+/// Lower-case hexadecimal digits of a hash.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

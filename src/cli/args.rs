@@ -1,0 +1,278 @@
+//! What can be typed: verbs, options, and help with an example each.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use fieldhead::features::FeatureSet;
+use fieldhead::head::HeadKind;
+use fieldhead::preprocess::Fit;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
+
+/// A classifier that learns where it works.
+#[derive(Debug, Parser)]
+#[command(name = "fieldhead", version, after_help = EXIT_CODES, max_term_width = 80)]
+pub struct Args {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Common {
+    /// Folder of the field: its samples, heads, journal and settings
+    #[arg(long, global = true, value_name = "DIR", default_value = "field")]
+    pub field: PathBuf,
+    /// Backbone by name, or a folder with card.toml
+    #[arg(long, global = true, value_name = "NAME|DIR")]
+    pub backbone: Option<String>,
+    /// How a photo is fitted to the backbone: squash, crop or letterbox
+    #[arg(long, global = true, value_name = "FIT")]
+    pub fit: Option<Fit>,
+    /// Which outputs are features: final or multi. Like --fit, it becomes a setting of a new field
+    #[arg(long = "features", global = true, value_name = "SET")]
+    pub set: Option<FeatureSet>,
+    /// Threads for embedding photos; 0 takes all cores
+    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Print JSON on stdout, nothing else
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Collect, train, shift, correct and reload on the simulated line; no device
+    #[command(after_help = "Example: fieldhead demo --seed 3")]
+    Demo(Demo),
+    /// Take in labelled samples
+    #[command(
+        after_help = "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10"
+    )]
+    Collect(Collect),
+    /// Train a head on the samples of the field
+    #[command(after_help = "Example: fieldhead train --head softmax")]
+    Train(Train),
+    /// Measure the head on a folder of labelled photos that it has not seen
+    #[command(after_help = "Example: fieldhead eval --from photos/val --json")]
+    Eval(From),
+    /// Say what photos show
+    #[command(
+        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --source line:9 --count 5"
+    )]
+    Predict(Predict),
+    /// Learn from one mistake at once
+    #[command(
+        after_help = "Examples:\n  fieldhead correct --label gear wrong.jpg\n  fieldhead correct --label gear --sample 17"
+    )]
+    Correct(Correct),
+    /// Make the head as if a sample had never been collected
+    #[command(after_help = "Example: fieldhead forget --sample 17")]
+    Forget(Forget),
+    /// List the samples of the field
+    #[command(after_help = "Example: fieldhead samples --json")]
+    Samples,
+    /// List the versions of the head
+    #[command(after_help = "Example: fieldhead history")]
+    History,
+    /// Put an earlier version of the head back in use; samples stay
+    #[command(after_help = "Example: fieldhead rollback 3")]
+    Rollback(Rollback),
+    /// Write the head in use to a file
+    #[command(after_help = "Example: fieldhead export birds.fhead")]
+    Export(File),
+    /// Take in a head from a file
+    #[command(after_help = "Example: fieldhead import birds.fhead")]
+    Import(File),
+    /// Write the features of a folder of labelled photos for numpy
+    #[command(after_help = "Example: fieldhead features --from photos --out photos.npz")]
+    Features(Features),
+    /// Measure accuracy by the number of samples a class
+    #[command(
+        after_help = "Example: fieldhead fewshot --train photos/train --test photos/val --shots 1,5,20,all"
+    )]
+    Fewshot(Fewshot),
+    /// Measure this machine: loading, inference, training, correcting, memory
+    #[command(after_help = "Example: fieldhead bench --threads 1 --json")]
+    Bench(Bench),
+    /// List the installed backbones
+    #[command(after_help = "Example: fieldhead backbones")]
+    Backbones,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Demo {
+    /// Seed of the simulated line
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Collect {
+    /// Folder of classes: DIR/<label>/<photo>
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present = "label")]
+    pub from: Option<PathBuf>,
+    /// With --from: what in a file's name tells its capture burst (first group, or the whole match)
+    #[arg(long, value_name = "REGEX", requires = "from")]
+    pub burst_regex: Option<String>,
+    /// Label of everything that the source gives
+    #[arg(long, requires = "source")]
+    pub label: Option<String>,
+    /// file:PATH, or line:SEED[,light=evening][,part=gear]
+    #[arg(long, requires = "label")]
+    pub source: Option<String>,
+    /// How many to take; without it all that a recording has, and one from a live source
+    #[arg(long, value_name = "N", requires = "source")]
+    pub count: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Train {
+    /// Kind of head: auto, softmax or ridge; without it the field's setting
+    #[arg(long, value_name = "HEAD", value_parser = head_kind)]
+    pub head: Option<Choice>,
+    /// Seed of the splits
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Penalty on the weights (1/C); without it chosen on the samples
+    #[arg(long)]
+    pub penalty: Option<f64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct From {
+    /// Folder of classes: DIR/<label>/<photo>
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Predict {
+    /// Photos, or folders of photos
+    #[arg(
+        value_name = "PATH",
+        required_unless_present = "source",
+        conflicts_with = "source"
+    )]
+    pub paths: Vec<PathBuf>,
+    /// file:PATH, or line:SEED[,light=evening][,part=gear]
+    #[arg(long)]
+    pub source: Option<String>,
+    /// How many frames to take from a source
+    #[arg(long, value_name = "N", requires = "source")]
+    pub count: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Correct {
+    /// What it really is
+    #[arg(long)]
+    pub label: String,
+    /// The photo that was taken for something else
+    #[arg(
+        value_name = "PATH",
+        required_unless_present = "sample",
+        conflicts_with = "sample"
+    )]
+    pub path: Option<PathBuf>,
+    /// A sample of the field that carries a wrong label
+    #[arg(long, value_name = "ID")]
+    pub sample: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Forget {
+    /// Number of the sample
+    #[arg(long, value_name = "ID")]
+    pub sample: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Rollback {
+    /// Number of the version
+    #[arg(value_name = "VERSION")]
+    pub version: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct File {
+    /// A .fhead file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Features {
+    /// Folder of classes: DIR/<label>/<photo>
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Where to write the .npz file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Fewshot {
+    /// Folder of classes to draw shots from
+    #[arg(long, value_name = "DIR")]
+    pub train: PathBuf,
+    /// Folder of classes to test on, always whole
+    #[arg(long, value_name = "DIR")]
+    pub test: PathBuf,
+    /// Samples a class, comma-separated; 'all' takes the whole folder
+    #[arg(long, value_delimiter = ',', default_value = "1,5,20", value_parser = shots)]
+    pub shots: Vec<Shots>,
+    /// How often the shots are drawn (seeds 0, 1, …)
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub seeds: u64,
+    /// Kinds of head, comma-separated
+    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge", value_parser = head_kind)]
+    pub heads: Vec<Choice>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Bench {
+    /// Inferences to time
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub runs: u32,
+}
+
+/// A kind of head, or the choice left to the samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice(pub Option<HeadKind>);
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            None => f.write_str("auto"),
+            Some(kind) => kind.fmt(f),
+        }
+    }
+}
+
+/// A number of samples a class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shots {
+    Each(usize),
+    All,
+}
+
+fn head_kind(text: &str) -> Result<Choice, String> {
+    match text {
+        "auto" => Ok(Choice(None)),
+        kind => kind
+            .parse()
+            .map(|kind| Choice(Some(kind)))
+            .map_err(|e| format!("{e}; expected auto, softmax or ridge")),
+    }
+}
+
+fn shots(text: &str) -> Result<Shots, String> {
+    match text {
+        "all" => Ok(Shots::All),
+        number => match number.parse() {
+            Ok(shots @ 1..=100_000) => Ok(Shots::Each(shots)),
+            _ => Err("expected a number of samples from 1, or 'all'".into()),
+        },
+    }
+}

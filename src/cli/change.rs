@@ -1,0 +1,150 @@
+//! `correct` and `forget`: changes of the head by one sample, learned and committed at once.
+
+use super::args::{Correct, Forget};
+use super::context::{Context, now_us};
+use super::exit::Usage;
+use super::output::{ms_since, round};
+use super::train::training_set;
+use anyhow::Result;
+use fieldhead::label;
+use fieldhead::pipeline::{self, Naming, PipelineError};
+use fieldhead::source::{Payload, folder};
+use fieldhead::store::{HeadRecord, Origin, Store, StoreError};
+use serde_json::json;
+use std::path::Path;
+use std::time::Instant;
+
+pub fn correct(context: &Context, options: &Correct) -> Result<()> {
+    label::check(&options.label)?;
+    let store = context.open()?;
+    let (_, head) = store.current_head()?;
+    match (&options.path, options.sample) {
+        (Some(path), _) => correct_photo(context, &store, &head, &options.label, path),
+        (None, Some(id)) => relabel(context, &store, &head, &options.label, id),
+        (None, None) => Err(Usage("give a photo, or --sample ID".into()).into()),
+    }
+}
+
+fn correct_photo(
+    context: &Context,
+    store: &Store,
+    head: &HeadRecord,
+    label: &str,
+    path: &Path,
+) -> Result<()> {
+    let payload = Payload::Encoded(folder::read(path)?);
+    let mut known: Vec<String> = store.samples()?.into_values().map(|s| s.label).collect();
+    known.sort();
+    known.dedup();
+    let content = pipeline::content_hash(&payload);
+    match pipeline::find_content(store, &content, &known)? {
+        Some((id, same)) if same == label => {
+            return Err(PipelineError::AlreadyLearned { id }.into());
+        }
+        Some((id, _)) => return relabel(context, store, head, label, id),
+        None => {}
+    }
+    let embedder = context.embedder_for(&head.recipe)?;
+    let name = path.display().to_string();
+    let naming = Naming {
+        label: label.to_owned(),
+        burst: name.clone(),
+        source: name,
+        time_us: now_us(),
+    };
+    let keep = pipeline::keeps_photos(store, &context.settings)?;
+    let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep)?;
+    let learning = Instant::now();
+    let set = training_set(context, store, &head.recipe)?;
+    let record = pipeline::correct(head, &set, &new.features, &naming)?;
+    let ms_learn = ms_since(learning);
+    let committing = Instant::now();
+    let (id, version) = store.write(|tx| {
+        let id = tx.add_sample(&new, &head.recipe)?;
+        let version = tx.put_head(&record, Origin::Correct { sample: id })?;
+        Ok((id, version))
+    })?;
+    let ms_commit = ms_since(committing);
+    report(context, "learned", id, version, ms_learn, ms_commit)
+}
+
+fn relabel(
+    context: &Context,
+    store: &Store,
+    head: &HeadRecord,
+    label: &str,
+    id: u64,
+) -> Result<()> {
+    if store.sample(id)?.label == label {
+        return Err(PipelineError::AlreadyLearned { id }.into());
+    }
+    let time_us = now_us();
+    let learning = Instant::now();
+    let set = training_set(context, store, &head.recipe)?;
+    let record = pipeline::relabel(head, &set, id, label, time_us)?;
+    let ms_learn = ms_since(learning);
+    let committing = Instant::now();
+    let version = store.write(|tx| {
+        tx.relabel(id, label, time_us)?;
+        tx.put_head(&record, Origin::Correct { sample: id })
+    })?;
+    let ms_commit = ms_since(committing);
+    report(context, "relabelled", id, version, ms_learn, ms_commit)
+}
+
+pub fn forget(context: &Context, options: &Forget) -> Result<()> {
+    let id = options.sample;
+    let store = context.open()?;
+    store.sample(id)?;
+    let time_us = now_us();
+    let learning = Instant::now();
+    let record = match store.current_head() {
+        Ok((_, head)) => {
+            let set = training_set(context, &store, &head.recipe)?;
+            Some(pipeline::forget(&head, &set, id, time_us)?)
+        }
+        Err(StoreError::NoHead) => None,
+        Err(other) => return Err(other.into()),
+    };
+    let ms_learn = ms_since(learning);
+    let committing = Instant::now();
+    let version = store.write(|tx| {
+        tx.remove_sample(id, time_us)?;
+        record
+            .as_ref()
+            .map(|record| tx.put_head(record, Origin::Forget { sample: id }))
+            .transpose()
+    })?;
+    let ms_commit = ms_since(committing);
+    match version {
+        Some(version) => report(context, "forgot", id, version, ms_learn, ms_commit),
+        None => {
+            let ms_commit = round(ms_commit);
+            context.out.json(
+                &json!({"id": id, "version": null, "ms_learn": 0.0, "ms_commit": ms_commit}),
+            )?;
+            let line = format!("forgot sample {id}; there was no head to change");
+            Ok(context.out.line(line)?)
+        }
+    }
+}
+
+fn report(
+    context: &Context,
+    did: &str,
+    id: u64,
+    version: u64,
+    ms_learn: f64,
+    ms_commit: f64,
+) -> Result<()> {
+    context.out.json(&json!({
+        "id": id,
+        "version": version,
+        "ms_learn": round(ms_learn),
+        "ms_commit": round(ms_commit),
+    }))?;
+    context.out.line(format!(
+        "{did} sample {id}: head version {version}, {ms_learn:.1} ms to learn, {ms_commit:.1} ms to commit"
+    ))?;
+    Ok(())
+}

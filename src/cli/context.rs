@@ -1,0 +1,118 @@
+//! What every verb starts from: the field folder, its settings, the backbone.
+
+use super::args::Common;
+use super::output::Output;
+use anyhow::Result;
+use fieldhead::backbone::{self, Found, find};
+use fieldhead::config::Settings;
+use fieldhead::features::Recipe;
+use fieldhead::pipeline::{Embedder, PipelineError};
+use fieldhead::store::Store;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub struct Context {
+    pub folder: PathBuf,
+    pub settings: Settings,
+    pub out: Output,
+    /// Folders in which backbones are looked for.
+    pub search: Vec<PathBuf>,
+    /// The backbone named on the command line.
+    asked: Option<String>,
+    pub threads: usize,
+}
+
+impl Context {
+    pub fn new(common: &Common) -> Result<Context> {
+        let mut settings = Settings::load(&common.field)?;
+        if let Some(backbone) = &common.backbone {
+            settings.backbone.clone_from(backbone);
+        }
+        settings.fit = common.fit.unwrap_or(settings.fit);
+        settings.features = common.set.unwrap_or(settings.features);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = match common.threads {
+            0 => cores,
+            n => n.min(256),
+        };
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()?;
+        Ok(Context {
+            folder: common.field.clone(),
+            settings,
+            out: Output { json: common.json },
+            search: search_path(),
+            asked: common.backbone.clone(),
+            threads,
+        })
+    }
+
+    /// The backbone of the settings or of the command line.
+    pub fn found(&self) -> Result<Found> {
+        Ok(find::find(&self.settings.backbone, &self.search)?)
+    }
+
+    /// The backbone of the settings, loaded, with the view of the settings.
+    pub fn embedder(&self) -> Result<Embedder> {
+        Ok(Embedder::load(
+            &self.found()?,
+            self.settings.fit,
+            self.settings.features,
+        )?)
+    }
+
+    /// The recipe of the settings; reads the card, not the model.
+    pub fn recipe(&self) -> Result<Recipe> {
+        let found = self.found()?;
+        Ok(backbone::recipe(
+            &found.card,
+            self.settings.fit,
+            self.settings.features,
+        ))
+    }
+
+    /// The embedder that a head needs: the backbone named on the command line, or the one with the head's hash.
+    pub fn embedder_for(&self, recipe: &Recipe) -> Result<Embedder, PipelineError> {
+        let found = match &self.asked {
+            Some(name) => find::find(name, &self.search)?,
+            None => find::installed(&self.search)
+                .into_iter()
+                .find(|found| found.card.sha256 == recipe.backbone_hash)
+                .map_or_else(|| find::find(&self.settings.backbone, &self.search), Ok)?,
+        };
+        Embedder::for_recipe(&found, recipe)
+    }
+
+    pub fn open(&self) -> Result<Store> {
+        Ok(Store::open(&self.folder)?)
+    }
+
+    pub fn open_read_only(&self) -> Result<Store> {
+        Ok(Store::open_read_only(&self.folder)?)
+    }
+
+    /// Opens the field, making it with the settings of this call when it is not there.
+    pub fn create(&self) -> Result<Store> {
+        let store = Store::create(&self.folder, now_us())?;
+        self.settings.write_if_absent(&self.folder)?;
+        Ok(store)
+    }
+}
+
+/// `FIELDHEAD_MODELS`, `./models`, `/usr/share/fieldhead/models`.
+fn search_path() -> Vec<PathBuf> {
+    let mut path: Vec<PathBuf> = std::env::var_os("FIELDHEAD_MODELS")
+        .map(|value| std::env::split_paths(&value).collect())
+        .unwrap_or_default();
+    path.push("models".into());
+    path.push("/usr/share/fieldhead/models".into());
+    path
+}
+
+/// Microseconds since 1970-01-01 UTC; 0 on a board whose clock was never set before that.
+pub fn now_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as u64)
+}

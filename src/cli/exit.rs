@@ -1,0 +1,84 @@
+//! Exit codes: what kind of thing went wrong, for scripts.
+
+use anyhow::Error;
+use fieldhead::backbone::BackboneError;
+use fieldhead::config::ConfigError;
+use fieldhead::head::HeadError;
+use fieldhead::label::LabelError;
+use fieldhead::learn::LearnError;
+use fieldhead::pipeline::PipelineError;
+use fieldhead::preprocess::PreprocessError;
+use fieldhead::source::SourceError;
+use fieldhead::store::{FheadError, StoreError};
+
+pub const FAILED: u8 = 1;
+pub const USAGE: u8 = 2;
+pub const BAD_INPUT: u8 = 3;
+pub const STORE: u8 = 5;
+pub const MISMATCH: u8 = 6;
+
+/// Bad input that only the command line knows of.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadInput(pub String);
+
+/// A wrong combination of options that the parser cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// The exit code of an error.
+pub fn code(error: &Error) -> u8 {
+    error.chain().find_map(one).unwrap_or(FAILED)
+}
+
+fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
+    if let Some(e) = error.downcast_ref::<PipelineError>() {
+        return Some(pipeline(e));
+    }
+    if let Some(e) = error.downcast_ref::<StoreError>() {
+        return Some(store(e));
+    }
+    if let Some(e) = error.downcast_ref::<SourceError>() {
+        return Some(source(e));
+    }
+    let bad_input = error.is::<PreprocessError>()
+        || error.is::<LabelError>()
+        || error.is::<HeadError>()
+        || error.is::<LearnError>()
+        || error.is::<ConfigError>()
+        || error.is::<BadInput>();
+    let mismatch = error.is::<BackboneError>() || error.is::<FheadError>();
+    match () {
+        () if bad_input => Some(BAD_INPUT),
+        () if mismatch => Some(MISMATCH),
+        () if error.is::<Usage>() => Some(USAGE),
+        () => None,
+    }
+}
+
+fn pipeline(error: &PipelineError) -> u8 {
+    match error {
+        PipelineError::Store(e) => store(e),
+        PipelineError::Backbone(_)
+        | PipelineError::Features(_)
+        | PipelineError::OtherBackbone { .. }
+        | PipelineError::ForeignHead => MISMATCH,
+        _ => BAD_INPUT,
+    }
+}
+
+fn store(error: &StoreError) -> u8 {
+    match error {
+        StoreError::NoSample(_) | StoreError::NoVersion(_) => BAD_INPUT,
+        StoreError::NoHead | StoreError::Fhead(_) => MISMATCH,
+        _ => STORE,
+    }
+}
+
+fn source(error: &SourceError) -> u8 {
+    match error {
+        SourceError::Unknown { .. } => USAGE,
+        _ => BAD_INPUT,
+    }
+}

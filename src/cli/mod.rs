@@ -1,0 +1,49 @@
+//! The command line: one file a verb. Printing lives here and nowhere else.
+//!
+//! Owns: parsing, progress, tables, JSON, exit codes. Does not own: anything that a library user would miss.
+
+mod args;
+mod bench;
+mod change;
+mod collect;
+mod context;
+mod demo;
+mod embed;
+mod eval;
+mod exit;
+mod export;
+mod features;
+mod fewshot;
+mod history;
+mod output;
+mod predict;
+mod train;
+
+pub use args::Args;
+pub use exit::code;
+
+use args::Verb;
+use context::Context;
+
+/// Runs one verb.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let context = Context::new(&args.common)?;
+    match args.verb {
+        Verb::Demo(options) => demo::run(&context, &options),
+        Verb::Collect(options) => collect::run(&context, &options),
+        Verb::Train(options) => train::run(&context, &options),
+        Verb::Eval(options) => eval::run(&context, &options),
+        Verb::Predict(options) => predict::run(&context, &options),
+        Verb::Correct(options) => change::correct(&context, &options),
+        Verb::Forget(options) => change::forget(&context, &options),
+        Verb::Samples => history::samples(&context),
+        Verb::History => history::history(&context),
+        Verb::Rollback(options) => history::rollback(&context, &options),
+        Verb::Export(options) => export::export(&context, &options),
+        Verb::Import(options) => export::import(&context, &options),
+        Verb::Features(options) => features::run(&context, &options),
+        Verb::Fewshot(options) => fewshot::run(&context, &options),
+        Verb::Bench(options) => bench::run(&context, &options),
+        Verb::Backbones => history::backbones(&context),
+    }
+}

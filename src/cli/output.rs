@@ -1,0 +1,71 @@
+//! What leaves the program: JSON lines or text on stdout, progress on stderr.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Where results go.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    pub json: bool,
+}
+
+impl Output {
+    /// One JSON object on a line of its own; nothing without `--json`.
+    pub fn json(&self, value: &impl Serialize) -> io::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let mut line = serde_json::to_vec(value)?;
+        line.push(b'\n');
+        let mut out = io::stdout().lock();
+        out.write_all(&line)?;
+        out.flush()
+    }
+
+    /// A line for people; nothing with `--json`.
+    pub fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(io::stdout().lock(), "{}", text.as_ref())
+    }
+
+    /// A remark for people on stderr.
+    pub fn note(&self, text: impl AsRef<str>) {
+        // A remark that cannot be written has nowhere else to go.
+        let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    }
+
+    /// A progress bar on stderr; drawn only on a terminal.
+    pub fn progress(&self, length: u64, what: &str) -> ProgressBar {
+        let bar = ProgressBar::new(length);
+        if let Ok(style) =
+            ProgressStyle::with_template("{msg:12} {bar:36} {pos}/{len}  {elapsed} + {eta}")
+        {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar
+    }
+}
+
+/// Rounds for JSON: six decimals are more than any accuracy or time here carries.
+pub fn round(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+/// Milliseconds since `start`.
+pub fn ms_since(start: std::time::Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// Shortens a text to `width` characters, for a column of a table.
+pub fn fit(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}

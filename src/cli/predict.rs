@@ -1,0 +1,177 @@
+//! `predict`: what photos or frames show, by the head in use.
+
+use super::args::Predict;
+use super::context::Context;
+use super::embed::CHUNK;
+use super::exit::BadInput;
+use super::output::{ms_since, round};
+use anyhow::Result;
+use fieldhead::decision::{Decision, best, decide};
+use fieldhead::head::Learned;
+use fieldhead::pipeline::{Embedder, PipelineError};
+use fieldhead::source::folder;
+use fieldhead::source::{self, Payload};
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub fn run(context: &Context, options: &Predict) -> Result<()> {
+    let store = context.open_read_only()?;
+    let (_, head) = store.current_head()?;
+    drop(store);
+    let embedder = context.embedder_for(&head.recipe)?;
+    match &options.source {
+        Some(text) => frames(context, &embedder, &head.learned, text, options.count),
+        None => files(context, &embedder, &head.learned, &options.paths),
+    }
+}
+
+fn files(
+    context: &Context,
+    embedder: &Embedder,
+    learned: &Learned,
+    paths: &[PathBuf],
+) -> Result<()> {
+    let mut files = Vec::new();
+    let mut failed = 0;
+    for path in paths {
+        if path.is_dir() {
+            files.extend(folder::list(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    if files.is_empty() {
+        return Err(BadInput("the folders named hold no files".into()).into());
+    }
+    for chunk in files.chunks(CHUNK) {
+        let answers: Vec<_> = chunk
+            .par_iter()
+            .map(|path| {
+                let start = Instant::now();
+                let payload = Payload::Encoded(folder::read(path)?);
+                answer(embedder, learned, &payload, start)
+            })
+            .collect();
+        for (path, result) in chunk.iter().zip(answers) {
+            let path = path.display().to_string();
+            match result {
+                Ok(answer) => print(context, learned, ("path", json!(path)), &path, &answer)?,
+                Err(error) => {
+                    failed += 1;
+                    context
+                        .out
+                        .json(&json!({"path": path, "error": error.to_string()}))?;
+                    context.out.note(format!("{path}: {error}"));
+                }
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(BadInput(format!(
+            "{failed} of {} files could not be read; the lines above say why",
+            files.len()
+        ))
+        .into()),
+    }
+}
+
+fn frames(
+    context: &Context,
+    embedder: &Embedder,
+    learned: &Learned,
+    text: &str,
+    count: Option<u64>,
+) -> Result<()> {
+    let mut source = source::open(text)?;
+    let limit = count.unwrap_or(if text.starts_with("line:") {
+        1
+    } else {
+        u64::MAX
+    });
+    for _ in 0..limit {
+        let start = Instant::now();
+        let Some(frame) = source.next()? else {
+            break;
+        };
+        match answer(embedder, learned, &frame.payload, start) {
+            Ok(answer) => print(
+                context,
+                learned,
+                ("seq", json!(frame.seq)),
+                &frame.name,
+                &answer,
+            )?,
+            Err(error) => {
+                context
+                    .out
+                    .json(&json!({"seq": frame.seq, "error": error.to_string()}))?;
+                context.out.note(format!("{}: {error}", frame.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Answer {
+    scores: Vec<f32>,
+    ms: f64,
+}
+
+fn answer(
+    embedder: &Embedder,
+    learned: &Learned,
+    payload: &Payload,
+    start: Instant,
+) -> Result<Answer> {
+    let features = embedder.embed_payload(payload)?;
+    let scores = learned.scores(&features).map_err(PipelineError::from)?;
+    Ok(Answer {
+        scores,
+        ms: ms_since(start),
+    })
+}
+
+fn print(
+    context: &Context,
+    learned: &Learned,
+    (key, id): (&str, Value),
+    name: &str,
+    answer: &Answer,
+) -> Result<()> {
+    let best = best(&answer.scores);
+    let (label, confidence) = (&learned.labels[best], answer.scores[best]);
+    let decision = decide(
+        &learned.labels,
+        &answer.scores,
+        learned.calibration.unknown_below,
+    );
+    let unknown = matches!(decision, Decision::Unknown { .. });
+    let scores: Map<String, Value> = learned
+        .labels
+        .iter()
+        .zip(&answer.scores)
+        .map(|(label, &score)| (label.clone(), json!(round(f64::from(score)))))
+        .collect();
+    context.out.json(&json!({
+        key: id,
+        "label": label,
+        "confidence": round(f64::from(confidence)),
+        "unknown": unknown,
+        "scores": scores,
+        "ms": round(answer.ms),
+    }))?;
+    let shown = if unknown {
+        format!("unknown (nearest: {label})")
+    } else {
+        label.clone()
+    };
+    context.out.line(format!(
+        "{name}: {shown} {:.1} %  {:.1} ms",
+        confidence * 100.0,
+        answer.ms
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! The settings of a field: `field.toml`, raw and checked.
+//!
+//! Owns: what may be set, its defaults and its limits. Invariant: a [`Settings`] was checked; an unknown key is an error, never
+//! silently ignored.
+
+use crate::features::FeatureSet;
+use crate::head::HeadKind;
+use crate::preprocess::Fit;
+use serde::Deserialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The file inside a field folder.
+pub const FILE_NAME: &str = "field.toml";
+/// The longest settings file read.
+const MAX_BYTES: u64 = 64 * 1024;
+/// Default room for kept pictures. At about 40 KB each that is 12,000 samples, an eighth of an 8 GB card.
+const PHOTOS_MB: u32 = 512;
+/// Default share of known samples that may be called unknown.
+const FALSE_ALARM_RATE: f64 = 0.02;
+
+/// What can be wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read or write {path}: {source}; check the path and its permissions", path = path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path} is not valid: {what}; correct the file, or delete it for the defaults", path = path.display())]
+    Invalid { path: PathBuf, what: String },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    backbone: Option<String>,
+    fit: Option<String>,
+    features: Option<String>,
+    head: Option<String>,
+    photos_mb: Option<u32>,
+    false_alarm_rate: Option<f64>,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Name or folder of the backbone.
+    pub backbone: String,
+    pub fit: Fit,
+    pub features: FeatureSet,
+    /// Kind of head that `train` makes; `None` lets the samples decide.
+    pub head: Option<HeadKind>,
+    /// Room for kept pictures in all, in bytes.
+    pub photo_budget_bytes: u64,
+    /// Share of known samples that may be called unknown, 0 to 0.5.
+    pub false_alarm_rate: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            backbone: crate::backbone::DEFAULT.into(),
+            fit: Fit::default(),
+            features: FeatureSet::default(),
+            head: None,
+            photo_budget_bytes: u64::from(PHOTOS_MB) << 20,
+            false_alarm_rate: FALSE_ALARM_RATE,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of a field folder; the defaults where it has no file.
+    pub fn load(folder: &Path) -> Result<Settings, ConfigError> {
+        let path = folder.join(FILE_NAME);
+        let text = match read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
+            Err(source) => return Err(ConfigError::Io { path, source }),
+        };
+        Settings::parse(&text).map_err(|what| ConfigError::Invalid { path, what })
+    }
+
+    /// Parses and checks the text of a `field.toml`.
+    pub fn parse(text: &str) -> Result<Settings, String> {
+        let raw: Raw = toml::from_str(text).map_err(|e| e.to_string().trim().to_owned())?;
+        let defaults = Settings::default();
+        let false_alarm_rate = raw.false_alarm_rate.unwrap_or(defaults.false_alarm_rate);
+        if !(0.0..=0.5).contains(&false_alarm_rate) {
+            return Err(format!(
+                "false_alarm_rate is {false_alarm_rate}, expected 0 to 0.5"
+            ));
+        }
+        let head = match raw.head.as_deref() {
+            None | Some("auto") => None,
+            Some(kind) => Some(kind.parse().map_err(|e| format!("head: {e}"))?),
+        };
+        Ok(Settings {
+            backbone: raw.backbone.unwrap_or(defaults.backbone),
+            fit: parsed(raw.fit, "fit")?,
+            features: parsed(raw.features, "features")?,
+            head,
+            photo_budget_bytes: raw
+                .photos_mb
+                .map_or(defaults.photo_budget_bytes, |mb| u64::from(mb) << 20),
+            false_alarm_rate,
+        })
+    }
+
+    /// Writes a commented file into a new field folder; one that is there already is left alone.
+    pub fn write_if_absent(&self, folder: &Path) -> Result<(), ConfigError> {
+        let path = folder.join(FILE_NAME);
+        if path.exists() {
+            return Ok(());
+        }
+        let write = || -> std::io::Result<()> {
+            std::fs::create_dir_all(folder)?;
+            let part = folder.join("field.toml.part");
+            let mut file = std::fs::File::create(&part)?;
+            file.write_all(self.to_text().as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&part, &path)?;
+            std::fs::File::open(folder)?.sync_all()
+        };
+        write().map_err(|source| ConfigError::Io { path, source })
+    }
+
+    fn to_text(&self) -> String {
+        let head = self.head.map_or("auto".to_owned(), |kind| kind.to_string());
+        format!(
+            "# Settings of this field. A later choice of backbone, fit or features needs no new photos.\n\
+             backbone = {backbone}          # name, or folder with card.toml\n\
+             fit = \"{fit}\"              # squash | crop | letterbox\n\
+             features = \"{features}\"          # final | multi (final and pooled inner stages)\n\
+             head = \"{head}\"               # auto | softmax | ridge\n\
+             photos_mb = {photos_mb}             # room for kept pictures\n\
+             false_alarm_rate = {rate}     # share of known samples that may be called unknown\n",
+            backbone = toml::Value::from(self.backbone.as_str()),
+            fit = self.fit,
+            features = self.features,
+            photos_mb = self.photo_budget_bytes >> 20,
+            rate = self.false_alarm_rate,
+        )
+    }
+}
+
+fn parsed<T: std::str::FromStr + Default>(text: Option<String>, key: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.map_or(Ok(T::default()), |text| {
+        text.parse().map_err(|e| format!("{key}: {e}"))
+    })
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(MAX_BYTES)
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let settings = Settings {
+            backbone: "a \"quoted\" \\ name".into(),
+            fit: Fit::Crop,
+            features: FeatureSet::Multi,
+            head: Some(HeadKind::Ridge),
+            photo_budget_bytes: 7 << 20,
+            false_alarm_rate: 0.1,
+        };
+        assert_eq!(Settings::parse(&settings.to_text()), Ok(settings));
+        assert_eq!(Settings::parse(""), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn an_unknown_key_or_value_is_named() {
+        for (text, part) in [
+            ("fits = \"crop\"", "fits"),
+            ("fit = \"cover\"", "cover"),
+            ("features = multi", "features"),
+            ("head = \"tree\"", "tree"),
+            ("false_alarm_rate = 2.0", "false_alarm_rate"),
+        ] {
+            let error = Settings::parse(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Decisions: scores to a label or to *unknown*. Pure.
+
+/// What the board says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    Known {
+        label: String,
+        confidence: f32,
+    },
+    /// Nothing it knows; `nearest` is what came closest.
+    Unknown {
+        nearest: String,
+        confidence: f32,
+    },
+}
+
+/// Index of the highest score; the first of equals.
+pub fn best(scores: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, &score) in scores.iter().enumerate() {
+        if score > scores[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// The label with the highest probability, or *unknown* when that is below `unknown_below`.
+///
+/// `labels` and `scores` have one entry a class; without any, nothing is known.
+pub fn decide(labels: &[String], scores: &[f32], unknown_below: f32) -> Decision {
+    let best = best(scores);
+    let nearest = labels.get(best).cloned().unwrap_or_default();
+    let confidence = scores.get(best).copied().unwrap_or(0.0);
+    if labels.is_empty() || confidence < unknown_below {
+        Decision::Unknown {
+            nearest,
+            confidence,
+        }
+    } else {
+        Decision::Known {
+            label: nearest,
+            confidence,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels() -> Vec<String> {
+        ["a", "b", "c"].map(String::from).to_vec()
+    }
+
+    #[test]
+    fn the_highest_score_wins_and_the_first_of_equals() {
+        let known = |label: &str, confidence| Decision::Known {
+            label: label.into(),
+            confidence,
+        };
+        assert_eq!(decide(&labels(), &[0.2, 0.5, 0.3], 0.0), known("b", 0.5));
+        assert_eq!(decide(&labels(), &[0.4, 0.4, 0.2], 0.4), known("a", 0.4));
+    }
+
+    #[test]
+    fn a_low_score_is_unknown_and_names_the_nearest() {
+        let unknown = Decision::Unknown {
+            nearest: "b".into(),
+            confidence: 0.5,
+        };
+        assert_eq!(decide(&labels(), &[0.2, 0.5, 0.3], 0.6), unknown);
+        assert!(matches!(decide(&[], &[], 0.0), Decision::Unknown { .. }));
+    }
+}

@@ -1,0 +1,188 @@
+//! Heads: what is trained on the board. Features in, a score for each of the user's labels out.
+//!
+//! Owns: the training set ([`Samples`]), feature scaling ([`normalize`]), the kinds of head and their mathematics, and what of them
+//! is kept ([`Learned`]). Does not own: choosing settings (`learn`), deciding on a score (`decision`), or storing (`store`).
+//!
+//! Invariants: a change is all or nothing: after an error the head is what it was. The same samples in the same order, settings and
+//! seed give the same bytes, on any number of threads. Labels are sorted, so the order in which they came does not matter.
+
+mod cholesky;
+mod gram;
+pub(crate) mod lbfgs;
+mod learned;
+pub mod normalize;
+pub mod ridge;
+mod samples;
+pub mod softmax;
+
+pub use learned::{Learned, Linear, Model};
+pub(crate) use learned::{probabilities, raw_scores};
+pub use normalize::{Normalization, Normalizer};
+pub use samples::Samples;
+
+use crate::features::FeatureError;
+use crate::label::LabelError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What can go wrong with a head.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum HeadError {
+    #[error(transparent)]
+    Features(#[from] FeatureError),
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    #[error("there are no samples to learn from; collect some with `fieldhead collect`")]
+    NoSamples,
+    #[error(
+        "all {n} samples are labelled '{label}'; a head tells at least two classes apart: collect a second one"
+    )]
+    OneClass { label: String, n: usize },
+    #[error("there are {got} classes, at most {max} are possible; merge some labels")]
+    TooManyClasses { got: usize, max: usize },
+    #[error("the training set is inconsistent: {what}")]
+    Inconsistent { what: String },
+    #[error("the {name} is {value}, expected a number from {min:e} to {max:e}")]
+    Setting {
+        name: &'static str,
+        value: f64,
+        min: f64,
+        max: f64,
+    },
+    #[error(
+        "training gave numbers that are not finite; the features are too large or the penalty too small: raise --penalty"
+    )]
+    NotFinite,
+    #[error("the head never learned this sample as '{label}', so it cannot forget it")]
+    NotLearned { label: String },
+    #[error("the head is damaged: {what}; train it again or restore an earlier version")]
+    Damaged { what: String },
+}
+
+/// A kind of head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum HeadKind {
+    /// Multinomial logistic regression.
+    Softmax,
+    /// One-hot least squares.
+    Ridge,
+}
+
+impl HeadKind {
+    pub const ALL: [HeadKind; 2] = [HeadKind::Softmax, HeadKind::Ridge];
+}
+
+impl fmt::Display for HeadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            HeadKind::Softmax => "softmax",
+            HeadKind::Ridge => "ridge",
+        })
+    }
+}
+
+impl FromStr for HeadKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        HeadKind::ALL
+            .into_iter()
+            .find(|kind| kind.to_string() == text)
+            .ok_or_else(|| format!("'{text}' is not a kind of head"))
+    }
+}
+
+/// What the user asks for; what is `None` the samples decide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub kind: Option<HeadKind>,
+    pub normalization: Option<Normalization>,
+    /// L2 penalty on the weights (1/C), see [`Settings::penalty`].
+    pub penalty: Option<f64>,
+    /// Share of known samples that may be called unknown, 0 to 0.5.
+    pub false_alarm_rate: f64,
+    /// Seed of the splits.
+    pub seed: u64,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            kind: None,
+            normalization: None,
+            penalty: None,
+            false_alarm_rate: 0.02,
+            seed: 0,
+        }
+    }
+}
+
+/// Everything that, with the samples, determines a head.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    pub kind: HeadKind,
+    pub normalization: Normalization,
+    /// The factor λ in `loss + λ/2 ‖W‖²` on normalized features; the loss is a sum over samples. 1/C of the libraries that have a C.
+    pub penalty: f64,
+}
+
+/// Penalties that leave the arithmetic well conditioned on features of any scale met so far (squared norms of 1 to 10⁵).
+pub const PENALTY: std::ops::RangeInclusive<f64> = 1e-8..=1e12;
+
+impl Settings {
+    pub fn check(&self) -> Result<(), HeadError> {
+        PENALTY
+            .contains(&self.penalty)
+            .then_some(())
+            .ok_or(HeadError::Setting {
+                name: "penalty",
+                value: self.penalty,
+                min: *PENALTY.start(),
+                max: *PENALTY.end(),
+            })
+    }
+}
+
+/// A head that can go on learning. All-or-nothing: after an error it is what it was.
+pub trait Head {
+    /// What was learned so far; enough to score and to keep.
+    fn learned(&self) -> &Learned;
+    /// Adds one sample: the result is what training on all samples with the same settings would give.
+    fn learn(&mut self, features: &[f32], label: &str, group: u64) -> Result<(), HeadError>;
+    /// Takes one sample out again, exactly as if it had never been there.
+    fn forget(&mut self, features: &[f32], label: &str) -> Result<(), HeadError>;
+    /// Sets how scores become probabilities; training leaves it at the kind's default.
+    fn calibrate(&mut self, calibration: Calibration);
+}
+
+/// How raw scores become probabilities, and when the answer is *unknown*.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Raw scores are multiplied by this before the softmax (1/T of temperature scaling; Guo et al., 2017).
+    pub inverse_temperature: f32,
+    /// A highest probability below this means *unknown*; 0 never does.
+    pub unknown_below: f32,
+}
+
+/// Trains a head from scratch.
+pub fn train(samples: &Samples, settings: Settings) -> Result<Box<dyn Head + Send>, HeadError> {
+    settings.check()?;
+    samples.check_classes()?;
+    let normalizer = Normalizer::fit(settings.normalization, samples);
+    Ok(match settings.kind {
+        HeadKind::Softmax => Box::new(softmax::Softmax::train(samples, settings, normalizer)?),
+        HeadKind::Ridge => Box::new(ridge::Ridge::train(samples, settings, normalizer)?),
+    })
+}
+
+/// The head that `learned` came from, ready to go on with its settings. `samples` are those it learned from; where they are not
+/// (more were collected since, or an earlier version was put back), the next change makes it the head of all of them.
+pub fn resume(learned: &Learned, samples: &Samples) -> Result<Box<dyn Head + Send>, HeadError> {
+    learned.validate()?;
+    samples.check_classes()?;
+    crate::features::check(samples.row(0), learned.width())?;
+    Ok(match learned.settings.kind {
+        HeadKind::Softmax => Box::new(softmax::Softmax::resume(samples, learned)),
+        HeadKind::Ridge => Box::new(ridge::Ridge::resume(samples, learned)?),
+    })
+}

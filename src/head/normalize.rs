@@ -1,0 +1,162 @@
+//! Scaling of features before a head sees them. Part of a head's settings, and kept with it.
+
+use super::{HeadError, Samples};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// How features are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Normalization {
+    /// As they are.
+    None,
+    /// To Euclidean length one.
+    L2,
+    /// Each feature to mean zero and variance one over the samples it was fitted on.
+    Standardize,
+}
+
+impl fmt::Display for Normalization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Normalization::None => "none",
+            Normalization::L2 => "l2",
+            Normalization::Standardize => "standardize",
+        })
+    }
+}
+
+impl FromStr for Normalization {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Normalization::None),
+            "l2" => Ok(Normalization::L2),
+            "standardize" => Ok(Normalization::Standardize),
+            other => Err(format!(
+                "normalization is '{other}', expected none, l2 or standardize"
+            )),
+        }
+    }
+}
+
+/// A normalization with what it learned from the samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Normalizer {
+    pub kind: Normalization,
+    /// Mean of each feature; empty unless [`Normalization::Standardize`].
+    shift: Vec<f32>,
+    /// One over its standard deviation, 0 for a feature that never changes; empty as `shift` is.
+    scale: Vec<f32>,
+}
+
+impl Normalizer {
+    pub fn fit(kind: Normalization, samples: &Samples) -> Normalizer {
+        let (shift, scale) = match kind {
+            Normalization::Standardize => moments(samples),
+            Normalization::None | Normalization::L2 => (Vec::new(), Vec::new()),
+        };
+        Normalizer { kind, shift, scale }
+    }
+
+    /// Scales one vector of the width it was fitted on.
+    pub fn apply(&self, features: &[f32]) -> Vec<f32> {
+        let mut scaled = vec![0.0; features.len()];
+        self.write(features, &mut scaled);
+        scaled
+    }
+
+    /// Scales all rows.
+    pub fn apply_all(&self, samples: &Samples) -> Samples {
+        samples.map_rows(|from, to| self.write(from, to))
+    }
+
+    fn write(&self, from: &[f32], to: &mut [f32]) {
+        match self.kind {
+            Normalization::None => to.copy_from_slice(from),
+            Normalization::L2 => {
+                let square: f64 = from.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+                let factor = if square > 0.0 {
+                    1.0 / square.sqrt()
+                } else {
+                    0.0
+                };
+                for (to, &from) in to.iter_mut().zip(from) {
+                    *to = (f64::from(from) * factor) as f32;
+                }
+            }
+            Normalization::Standardize => {
+                let moments = self.shift.iter().zip(&self.scale);
+                for ((to, &from), (shift, scale)) in to.iter_mut().zip(from).zip(moments) {
+                    *to = (from - shift) * scale;
+                }
+            }
+        }
+    }
+
+    /// Refuses numbers that do not fit a vector of `width`.
+    pub(super) fn validate(&self, width: usize) -> Result<(), HeadError> {
+        let expected = match self.kind {
+            Normalization::Standardize => width,
+            Normalization::None | Normalization::L2 => 0,
+        };
+        let fits = self.shift.len() == expected
+            && self.scale.len() == expected
+            && self.shift.iter().chain(&self.scale).all(|x| x.is_finite());
+        fits.then_some(()).ok_or_else(|| HeadError::Damaged {
+            what: "its feature scaling does not fit its weights".into(),
+        })
+    }
+}
+
+fn moments(samples: &Samples) -> (Vec<f32>, Vec<f32>) {
+    let n = samples.n().max(1) as f64;
+    let mut mean = vec![0.0f64; samples.width()];
+    for row in samples.rows().chunks_exact(samples.width()) {
+        for (mean, &x) in mean.iter_mut().zip(row) {
+            *mean += f64::from(x) / n;
+        }
+    }
+    let mut variance = vec![0.0f64; samples.width()];
+    for row in samples.rows().chunks_exact(samples.width()) {
+        for ((variance, mean), &x) in variance.iter_mut().zip(&mean).zip(row) {
+            *variance += (f64::from(x) - mean).powi(2) / n;
+        }
+    }
+    // A feature whose spread is rounding noise says nothing; scaling it up would only amplify the noise.
+    let scale = variance.iter().zip(&mean).map(|(variance, mean)| {
+        let deviation = variance.sqrt();
+        if deviation > 1e-6 * mean.abs() && deviation > 1e-20 {
+            (1.0 / deviation) as f32
+        } else {
+            0.0
+        }
+    });
+    let scale = scale.collect();
+    (mean.into_iter().map(|x| x as f32).collect(), scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(rows: Vec<f32>) -> Samples {
+        let n = rows.len() / 2;
+        Samples::new(2, rows, vec![0; n], vec!["a".into()], vec![0; n]).unwrap()
+    }
+
+    #[test]
+    fn l2_gives_length_one_and_leaves_zeros() {
+        let one = Normalizer::fit(Normalization::L2, &samples(vec![1.0, 1.0]));
+        assert_eq!(one.apply(&[3.0, 4.0]), [0.6, 0.8]);
+        assert_eq!(one.apply(&[0.0, 0.0]), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn standardize_gives_mean_zero_and_variance_one_and_drops_constants() {
+        let set = samples(vec![1.0, 5.0, 3.0, 5.0]);
+        let one = Normalizer::fit(Normalization::Standardize, &set);
+        assert_eq!(one.apply_all(&set).rows(), [-1.0, 0.0, 1.0, 0.0]);
+        assert!(one.validate(2).is_ok() && one.validate(3).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! Labels: the user's own names for what the board sees.
+//!
+//! Invariant: a label can stand in a file name, on a terminal and in JSON without being escaped into something else.
+
+/// The longest label, in bytes of UTF-8. Folder names may have 255 on Linux; 64 keep an 80-column table readable.
+pub const MAX_LABEL_BYTES: usize = 64;
+
+/// The most classes a field may have; heads and files bound their tables by it.
+pub const MAX_LABELS: usize = 1_000;
+
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum LabelError {
+    #[error("the label is empty; give it a name, such as --label washer")]
+    Empty,
+    #[error(
+        "the label '{start}…' has {bytes} bytes, at most {MAX_LABEL_BYTES} are allowed; shorten it"
+    )]
+    TooLong { start: String, bytes: usize },
+    #[error(
+        "the label {label:?} holds the character {found:?}; control characters, '/' and '\\' are not allowed in a label"
+    )]
+    Character { label: String, found: char },
+    #[error("'{0}' cannot be a label: it means a folder; choose another name")]
+    Dots(String),
+    #[error("the label {0:?} begins or ends with a space; remove it")]
+    Space(String),
+}
+
+/// Refuses what cannot be a label: empty, longer than [`MAX_LABEL_BYTES`], control characters, path separators, `.` and `..`.
+pub fn check(label: &str) -> Result<(), LabelError> {
+    if label.trim().is_empty() && !label.chars().any(char::is_control) {
+        return Err(LabelError::Empty);
+    }
+    if label.len() > MAX_LABEL_BYTES {
+        return Err(LabelError::TooLong {
+            start: label.chars().filter(|c| !c.is_control()).take(16).collect(),
+            bytes: label.len(),
+        });
+    }
+    if let Some(found) = label
+        .chars()
+        .find(|c| c.is_control() || matches!(c, '/' | '\\' | '\u{2028}' | '\u{2029}'))
+    {
+        return Err(LabelError::Character {
+            label: label.into(),
+            found,
+        });
+    }
+    if label == "." || label == ".." {
+        return Err(LabelError::Dots(label.into()));
+    }
+    if label.trim() != label {
+        return Err(LabelError::Space(label.into()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_labels_in_any_script_are_taken() {
+        for label in ["washer", "hex nut", "Blaumeise", "カケス", "MT_Free", "0"] {
+            assert_eq!(check(label), Ok(()), "{label}");
+        }
+    }
+
+    #[test]
+    fn labels_that_would_break_a_path_a_table_or_a_terminal_are_refused() {
+        for label in [
+            "",
+            " ",
+            "a/b",
+            "a\\b",
+            "..",
+            ".",
+            "a\nb",
+            "\u{1b}[2J",
+            "a\0",
+            " a",
+            "a ",
+            "\t",
+        ] {
+            assert!(check(label).is_err(), "{label:?}");
+        }
+        assert!(check(&"x".repeat(65)).is_err());
+        assert!(check(&"x".repeat(64)).is_ok());
+    }
+}

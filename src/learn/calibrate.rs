@@ -1,0 +1,126 @@
+//! Calibration: held-out raw scores to honest probabilities and a threshold for *unknown*. Pure.
+
+use crate::decision::best;
+use crate::head::{Calibration, probabilities};
+
+/// Bounds of the inverse temperature.
+const FACTOR: (f64, f64) = (1e-2, 1e3);
+/// Halvings of the bracket (in the logarithm): 2 % of the factor, finer than any sample set can tell.
+const STEPS: usize = 12;
+
+/// One held-out answer: raw scores, the right class, and how much it counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldOut {
+    pub row: usize,
+    pub scores: Vec<f64>,
+    pub label: usize,
+    /// One over the number of held-out samples of its class, so that every class counts the same.
+    pub weight: f64,
+}
+
+/// The factor that makes the probabilities most likely (temperature scaling; Guo et al., On Calibration of Modern Neural Networks,
+/// 2017). The log-likelihood is concave in it: the zero of its derivative is found by bisection of the logarithm.
+pub fn inverse_temperature(held_out: &[HeldOut]) -> f64 {
+    let (mut low, mut high) = (FACTOR.0.ln(), FACTOR.1.ln());
+    for _ in 0..STEPS {
+        let middle = (low + high) / 2.0;
+        if likelihood_slope(held_out, middle.exp()) > 0.0 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    ((low + high) / 2.0).exp()
+}
+
+fn likelihood_slope(held_out: &[HeldOut], factor: f64) -> f64 {
+    let slope = |one: &HeldOut| {
+        let highest = one.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (mut sum, mut mean) = (0.0, 0.0);
+        for &score in &one.scores {
+            let power = ((score - highest) * factor).exp();
+            sum += power;
+            mean += power * score;
+        }
+        one.weight * (one.scores[one.label] - mean / sum)
+    };
+    held_out.iter().map(slope).sum()
+}
+
+/// Mean negative log-likelihood, every class counting the same.
+pub fn log_loss(held_out: &[HeldOut], factor: f64) -> f64 {
+    let total: f64 = held_out.iter().map(|one| one.weight).sum();
+    let loss = |one: &HeldOut| {
+        let highest = one.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = one
+            .scores
+            .iter()
+            .map(|&s| ((s - highest) * factor).exp())
+            .sum();
+        one.weight * (sum.ln() + (highest - one.scores[one.label]) * factor)
+    };
+    held_out.iter().map(loss).sum::<f64>() / total
+}
+
+/// Temperature, and the threshold below which at most `false_alarm_rate` of the held-out samples fall.
+pub fn calibrate(held_out: &[HeldOut], false_alarm_rate: f64) -> Calibration {
+    let factor = inverse_temperature(held_out);
+    let mut confidences: Vec<f32> = held_out
+        .iter()
+        .map(|one| {
+            let scores = probabilities(&one.scores, factor);
+            scores[best(&scores)]
+        })
+        .collect();
+    confidences.sort_by(f32::total_cmp);
+    let allowed = (false_alarm_rate * confidences.len() as f64).floor() as usize;
+    Calibration {
+        inverse_temperature: factor as f32,
+        unknown_below: confidences.get(allowed).copied().unwrap_or(0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers whose score for the right class is 1 in `right` of 10 cases, else 0 for it and 1 for the other.
+    fn answers(right: usize) -> Vec<HeldOut> {
+        (0..10)
+            .map(|row| HeldOut {
+                row,
+                scores: if row < right {
+                    vec![1.0, 0.0]
+                } else {
+                    vec![0.0, 1.0]
+                },
+                label: 0,
+                weight: 0.1,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn confidence_becomes_the_share_of_right_answers() {
+        let factor = inverse_temperature(&answers(9));
+        let confidence = probabilities(&[1.0, 0.0], factor)[0];
+        assert!((confidence - 0.9).abs() < 0.01, "{confidence}");
+        assert!(log_loss(&answers(9), factor) < log_loss(&answers(9), 2.0 * factor));
+    }
+
+    #[test]
+    fn at_most_the_allowed_share_is_called_unknown() {
+        let mut held_out = answers(10);
+        for (row, one) in held_out.iter_mut().enumerate() {
+            one.scores[0] = 0.1 * row as f64;
+        }
+        for (rate, most) in [(0.0, 0), (0.2, 2), (0.5, 5)] {
+            let one = calibrate(&held_out, rate);
+            let below = held_out.iter().filter(|h| {
+                let p = probabilities(&h.scores, f64::from(one.inverse_temperature));
+                p[best(&p)] < one.unknown_below
+            });
+            assert!(below.count() <= most, "{rate}");
+        }
+    }
+}

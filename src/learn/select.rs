@@ -1,0 +1,249 @@
+//! The choice of head, scaling and penalty by cross-validation over bursts.
+//!
+//! Every candidate is trained on the same folds and judged by the log-loss of its calibrated held-out probabilities: smoother than
+//! accuracy, which takes only n values and ties on small sets.
+
+use super::calibrate::{HeldOut, inverse_temperature, log_loss};
+use super::metrics::Confusion;
+use super::splits::{self, Fold};
+use super::{CrossValidation, LearnError};
+use crate::head::ridge::leave_one_burst_out;
+use crate::head::softmax::Problem;
+use crate::head::{
+    HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples, Settings, raw_scores,
+};
+use rayon::prelude::*;
+
+/// Penalties tried, as multiples of the mean squared distance of a sample from the mean; largest first, so that each solution
+/// starts the next.
+const SOFTMAX_GRID: [f64; 6] = [3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+const RIDGE_GRID: [f64; 9] = [100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+/// Without judges: what the photos this project is judged on liked best at one and two samples a class.
+const BLIND: f64 = 0.1;
+
+/// What was chosen, and the held-out answers of that choice.
+pub struct Choice {
+    pub settings: Settings,
+    pub held_out: Option<Vec<HeldOut>>,
+    pub cv: Option<CrossValidation>,
+    pub why: String,
+}
+
+/// One setting with its held-out answers.
+struct Candidate {
+    settings: Settings,
+    held_out: Vec<HeldOut>,
+    loss: f64,
+    balanced_accuracy: f64,
+}
+
+/// Settings for a request: what it fixes is kept, the rest is chosen on the samples.
+pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
+    let Some(folds) = splits::folds(request.seed, samples) else {
+        return blind(samples, request);
+    };
+    let kinds = request
+        .kind
+        .map_or(HeadKind::ALL.to_vec(), |kind| vec![kind]);
+    let normalizations = request
+        .normalization
+        .map_or(vec![Normalization::L2, Normalization::Standardize], |one| {
+            vec![one]
+        });
+    let work: Vec<(HeadKind, Normalization)> = kinds
+        .iter()
+        .flat_map(|&kind| normalizations.iter().map(move |&n| (kind, n)))
+        .collect();
+    let mut candidates = Vec::new();
+    for (kind, normalization) in work {
+        let tried = match kind {
+            HeadKind::Softmax => softmax(samples, &folds, normalization, request)?,
+            HeadKind::Ridge => ridge(samples, &folds, normalization, request)?,
+        };
+        candidates.extend(tried);
+    }
+    let tried = candidates.len();
+    let best = candidates
+        .into_iter()
+        .min_by(|a, b| a.loss.total_cmp(&b.loss))
+        .ok_or(HeadError::NoSamples)?;
+    let why = format!(
+        "{} on {} features with penalty {:.3e}: the lowest held-out log-loss of {tried} settings",
+        best.settings.kind, best.settings.normalization, best.settings.penalty
+    );
+    Ok(Choice {
+        settings: best.settings,
+        cv: Some(CrossValidation {
+            folds: folds.len(),
+            n: best.held_out.len(),
+            balanced_accuracy: best.balanced_accuracy,
+        }),
+        held_out: Some(best.held_out),
+        why,
+    })
+}
+
+/// Too little to hold anything out: fixed settings, no accuracy, no calibration.
+fn blind(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
+    let normalization = request.normalization.unwrap_or(Normalization::L2);
+    let z = Normalizer::fit(normalization, samples).apply_all(samples);
+    let settings = Settings {
+        kind: request.kind.unwrap_or(HeadKind::Softmax),
+        normalization,
+        penalty: request.penalty.unwrap_or(BLIND * spread(&z)),
+    };
+    Ok(Choice {
+        settings,
+        held_out: None,
+        cv: None,
+        why: "fewer than two classes have two capture bursts, so nothing could be held out: fixed settings, and no \
+              accuracy to report; collect more"
+            .into(),
+    })
+}
+
+/// Mean squared distance of normalized rows from their mean: the scale of penalties.
+fn spread(z: &Samples) -> f64 {
+    let n = z.n() as f64;
+    let mut mean = vec![0.0f64; z.width()];
+    let mut square = 0.0;
+    for row in z.rows().chunks_exact(z.width()) {
+        for (mean, &x) in mean.iter_mut().zip(row) {
+            *mean += f64::from(x) / n;
+            square += f64::from(x) * f64::from(x) / n;
+        }
+    }
+    let spread = square - mean.iter().map(|m| m * m).sum::<f64>();
+    if spread.is_finite() && spread > 1e-6 {
+        spread
+    } else {
+        1.0
+    }
+}
+
+fn penalties(grid: &[f64], z: &Samples, request: &Request) -> Vec<f64> {
+    let spread = spread(z);
+    let chosen = || grid.iter().map(|factor| factor * spread).collect();
+    request.penalty.map_or_else(chosen, |penalty| vec![penalty])
+}
+
+fn softmax(
+    samples: &Samples,
+    folds: &[Fold],
+    normalization: Normalization,
+    request: &Request,
+) -> Result<Vec<Candidate>, LearnError> {
+    let all = Normalizer::fit(normalization, samples).apply_all(samples);
+    let penalties = penalties(&SOFTMAX_GRID, &all, request);
+    let answers: Vec<Vec<Vec<HeldOut>>> = folds
+        .par_iter()
+        .map(|fold| {
+            let learn = samples.select(&fold.learn)?;
+            let normalizer = Normalizer::fit(normalization, &learn);
+            let z = normalizer.apply_all(&learn);
+            let judges = normalizer.apply_all(&samples.select(&fold.judge)?);
+            let problem = Problem::new(&z);
+            let mut start: Option<Linear> = None;
+            let mut path = Vec::new();
+            for &penalty in &penalties {
+                let solved = problem.solve(penalty, start.as_ref())?;
+                path.push(judge(samples, fold, &judges, &solved.linear));
+                start = Some(solved.linear);
+            }
+            Ok(path)
+        })
+        .collect::<Result<_, HeadError>>()?;
+    Ok(penalties
+        .iter()
+        .enumerate()
+        .map(|(index, &penalty)| {
+            let held_out = answers
+                .iter()
+                .flat_map(|path| path[index].clone())
+                .collect();
+            let settings = Settings {
+                kind: HeadKind::Softmax,
+                normalization,
+                penalty,
+            };
+            candidate(samples, settings, held_out)
+        })
+        .collect())
+}
+
+/// Raw scores of the judges of one fold; every class learned, so the classes are those of the whole set.
+fn judge(samples: &Samples, fold: &Fold, judges: &Samples, linear: &Linear) -> Vec<HeldOut> {
+    fold.judge
+        .iter()
+        .enumerate()
+        .map(|(index, &row)| HeldOut {
+            row,
+            scores: raw_scores(linear, judges.row(index)),
+            label: samples.labels[row] as usize,
+            weight: 0.0,
+        })
+        .collect()
+}
+
+/// The penalty by exact leave-one-burst-out, as cheap as one training.
+fn ridge(
+    samples: &Samples,
+    folds: &[Fold],
+    normalization: Normalization,
+    request: &Request,
+) -> Result<Vec<Candidate>, LearnError> {
+    let z = Normalizer::fit(normalization, samples).apply_all(samples);
+    let penalties = penalties(&RIDGE_GRID, &z, request);
+    let mut judged: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
+    judged.sort_unstable();
+    let tried = leave_one_burst_out(&z, &penalties)?;
+    Ok(tried
+        .into_iter()
+        .map(|left_out| {
+            let held_out = judged.iter().map(|&row| HeldOut {
+                row,
+                scores: left_out.scores[row].clone(),
+                label: samples.labels[row] as usize,
+                weight: 0.0,
+            });
+            let settings = Settings {
+                kind: HeadKind::Ridge,
+                normalization,
+                penalty: left_out.penalty,
+            };
+            candidate(samples, settings, held_out.collect())
+        })
+        .collect())
+}
+
+fn candidate(samples: &Samples, settings: Settings, mut held_out: Vec<HeldOut>) -> Candidate {
+    let mut counts = vec![0usize; samples.classes()];
+    for one in &held_out {
+        counts[one.label] += 1;
+    }
+    for one in &mut held_out {
+        one.weight = 1.0 / counts[one.label] as f64;
+    }
+    let pairs: Vec<(usize, usize)> = held_out
+        .iter()
+        .map(|one| (one.label, highest(&one.scores)))
+        .collect();
+    let confusion = Confusion::new(samples.names().to_vec(), &pairs);
+    let loss = log_loss(&held_out, inverse_temperature(&held_out));
+    Candidate {
+        settings,
+        held_out,
+        loss,
+        balanced_accuracy: confusion.balanced_accuracy(),
+    }
+}
+
+fn highest(scores: &[f64]) -> usize {
+    let mut best = 0;
+    for (index, &score) in scores.iter().enumerate() {
+        if score > scores[best] {
+            best = index;
+        }
+    }
+    best
+}

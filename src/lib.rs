@@ -1,0 +1,52 @@
+//! # fieldhead: a classifier that learns where it works
+//!
+//! A frozen, quantized backbone turns what a camera sees into a feature vector. A small head, trained on the board itself, turns the
+//! vector into the user's own labels. Every acknowledged sample and every head survives a pulled plug.
+//!
+//! ```text
+//! source ──► preprocess ──► backbone ──► features ──► head ──► decision
+//!  files       u8 picture     int8         f32[D]      scores    label | unknown
+//!  line                       frozen                     ▲
+//!                                                        │ learn, forget
+//!                              store: samples · features · photos · heads · journal   (one crash-safe file)
+//! ```
+//!
+//! ## Rooms, in reading order
+//! 1. [`pipeline`]: the only file that knows the order of the others. Begin here.
+//! 2. [`source`]: files, folders, and the simulated line.
+//! 3. [`preprocess`]: bytes to a picture, a picture to the backbone's input. Pure.
+//! 4. [`backbone`]: finding, checking, loading and running the network.
+//! 5. [`features`]: the vector, and the recipe that says how it came to be.
+//! 6. [`head`]: what is trained. Two kinds behind one seam.
+//! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.
+//! 8. [`decision`]: scores to a label or to *unknown*. Pure.
+//! 9. [`store`]: everything that has to survive.
+//! 10. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
+//!
+//! The binary adds `cli/`, one file a verb, where all printing is.
+//!
+//! ## Invariants
+//! 1. The same pixels go into the network on every machine: decoding, fitting and resizing are integer arithmetic.
+//! 2. A head names the backbone and the preprocessing it was trained on (hashes) and refuses any other.
+//! 3. What was acknowledged is on disk. What was not leaves no trace.
+//! 4. A failed change leaves the head as it was. A new head replaces the old one only after it was read back and checked.
+//! 5. *Unknown* is an answer.
+//! 6. Samples of one capture burst never stand on both sides of a split.
+//! 7. Nothing listens, and nothing needs the network.
+//! 8. The same samples, settings and seed give the same head.
+//!
+//! Time and randomness are passed in; no room but `cli` reads a clock.
+#![forbid(unsafe_code)]
+
+pub mod backbone;
+pub mod config;
+pub mod decision;
+pub mod features;
+pub mod head;
+pub mod label;
+pub mod learn;
+pub mod pipeline;
+pub mod preprocess;
+pub mod random;
+pub mod source;
+pub mod store;

@@ -1,0 +1,129 @@
+//! The copy of a picture that the store keeps, so that another view, other taps or another backbone need no new photo.
+
+use super::{Image, PreprocessError, Rect, resize};
+use image::codecs::jpeg::JpegEncoder;
+
+/// The shorter side of a kept picture: enough for every view of a 224-pixel backbone, and for 320-pixel ones.
+const KEPT_SIDE: u32 = 320;
+/// JPEG qualities tried one after the other until the copy fits its budget.
+const QUALITIES: [u8; 4] = [90, 80, 65, 50];
+
+/// A kept picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    pub width: u32,
+    pub height: u32,
+    /// JPEG or PNG.
+    pub bytes: Vec<u8>,
+    /// The file as it came, not encoded again.
+    pub verbatim: bool,
+}
+
+/// A copy of at most `budget_bytes`: the `original` file when it is small enough, else a JPEG with a shorter side of 320
+/// pixels. `None` when no quality fits the budget, which only very long pictures come to.
+///
+/// `original` is empty when the picture did not come from a file.
+pub fn keep(
+    image: &Image,
+    original: &[u8],
+    budget_bytes: usize,
+) -> Result<Option<Kept>, PreprocessError> {
+    let short = image.width.min(image.height);
+    if !original.is_empty() && short <= KEPT_SIDE && original.len() <= budget_bytes {
+        return Ok(Some(Kept {
+            width: image.width,
+            height: image.height,
+            bytes: original.to_vec(),
+            verbatim: true,
+        }));
+    }
+    let smaller;
+    let image = if short > KEPT_SIDE {
+        smaller = shrink(image, short);
+        &smaller
+    } else {
+        image
+    };
+    for quality in QUALITIES {
+        let bytes = encode_jpeg(image, quality)?;
+        if bytes.len() <= budget_bytes {
+            return Ok(Some(Kept {
+                width: image.width,
+                height: image.height,
+                bytes,
+                verbatim: false,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+fn shrink(image: &Image, short: u32) -> Image {
+    let scaled =
+        |side: u32| (u64::from(side) * u64::from(KEPT_SIDE) / u64::from(short)).max(1) as u32;
+    let (width, height) = (scaled(image.width), scaled(image.height));
+    let whole = Rect {
+        x: 0,
+        y: 0,
+        width: image.width,
+        height: image.height,
+    };
+    Image {
+        width,
+        height,
+        rgb: resize::resize(image, whole, width, height),
+    }
+}
+
+/// A picture as a JPEG file.
+pub(super) fn encode_jpeg(image: &Image, quality: u8) -> Result<Vec<u8>, PreprocessError> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .encode(
+            &image.rgb,
+            image.width,
+            image.height,
+            image::ExtendedColorType::Rgb8,
+        )
+        .map_err(|e| PreprocessError::Damaged {
+            format: "picture",
+            what: e.to_string(),
+        })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode;
+    use super::*;
+
+    fn grey(width: u32, height: u32) -> Image {
+        Image {
+            width,
+            height,
+            rgb: vec![120; width as usize * height as usize * 3],
+        }
+    }
+
+    #[test]
+    fn a_small_file_is_kept_as_it_came() {
+        let kept = keep(&grey(100, 80), b"the file", 1000).unwrap().unwrap();
+        assert_eq!(
+            (kept.bytes.as_slice(), kept.verbatim),
+            (&b"the file"[..], true)
+        );
+    }
+
+    #[test]
+    fn a_large_one_is_shrunk_to_a_shorter_side_of_320() {
+        let kept = keep(&grey(1600, 1200), &[0; 9], 100_000).unwrap().unwrap();
+        assert_eq!((kept.width, kept.height, kept.verbatim), (426, 320, false));
+        let back = decode(&kept.bytes).unwrap();
+        assert_eq!((back.width, back.height), (426, 320));
+    }
+
+    #[test]
+    fn what_fits_no_budget_is_not_kept() {
+        assert_eq!(keep(&grey(1600, 1200), &[0; 9], 100).unwrap(), None);
+    }
+}

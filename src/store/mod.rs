@@ -1,0 +1,415 @@
+//! The store: samples, features, photos, every head version and the journal, in one crash-safe file `field.redb`.
+//!
+//! Owns: what is on disk, and the promise that goes with it. Does not own: what a head means (`head`), or when something is
+//! stored (`pipeline`).
+//!
+//! Invariants: what [`Store::write`] returned `Ok` for is on disk (redb commits with fsync); what failed leaves no trace; a head
+//! is read back and checked before the transaction that makes it current commits. One process writes; any number may read.
+
+pub mod fhead;
+pub mod records;
+mod transaction;
+
+pub use fhead::FheadError;
+pub use records::{Entry, Event, HeadRecord, NewSample, Origin, Photo, Sample, Version};
+pub use transaction::Transaction;
+
+use crate::features::Recipe;
+use redb::{
+    ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
+    ReadableTable, StorageBackend, StorageError, TableDefinition, TableError,
+};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The file inside a field folder.
+pub const FILE_NAME: &str = "field.redb";
+/// The layout of the tables below.
+pub const FORMAT_VERSION: u64 = 1;
+/// redb's page cache. Its default of 1 GiB is more than many boards have; 16 MiB hold the features of 3,000 samples.
+const CACHE_BYTES: usize = 16 << 20;
+
+type Table<K> = TableDefinition<'static, K, &'static [u8]>;
+/// Counters and flags by name.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Sample id → postcard [`Sample`].
+const SAMPLES: Table<u64> = TableDefinition::new("samples");
+/// Sample id → encoded picture.
+const PHOTOS: Table<u64> = TableDefinition::new("photos");
+/// SHA-256 of content and label → sample id.
+const CONTENT: TableDefinition<[u8; 32], u64> = TableDefinition::new("content");
+/// Number of a recipe → postcard [`Recipe`].
+const RECIPES: Table<u32> = TableDefinition::new("recipes");
+/// (recipe, sample id) → f32 little-endian.
+const FEATURES: Table<(u32, u64)> = TableDefinition::new("features");
+/// Version → `.fhead` bytes.
+const HEADS: Table<u64> = TableDefinition::new("heads");
+/// Version → postcard [`Version`].
+const VERSIONS: Table<u64> = TableDefinition::new("versions");
+/// Sequence number → postcard [`Entry`].
+const JOURNAL: Table<u64> = TableDefinition::new("journal");
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("there is no field in {folder}; make one with `fieldhead collect --from DIR`, or name another with --field", folder = .0.display())]
+    Missing(PathBuf),
+    #[error("the field in {folder} is in use by another process; stop it, or name another with --field", folder = .0.display())]
+    InUse(PathBuf),
+    #[error(
+        "the disk of the field is full ({0}); nothing was changed: free some space and try again"
+    )]
+    Full(std::io::Error),
+    #[error(
+        "the field cannot be written ({0}); nothing was changed: check its permissions and that the disk is not mounted read-only"
+    )]
+    ReadOnly(std::io::Error),
+    #[error(
+        "the field's disk failed ({0}); nothing was changed: check the disk or the SD card, then try again"
+    )]
+    Io(std::io::Error),
+    #[error("field.redb is damaged: {0}; restore it from a copy, or start a new field")]
+    Damaged(String),
+    #[error(
+        "the field has format version {0}, this program reads version {FORMAT_VERSION}; update fieldhead"
+    )]
+    Format(u64),
+    #[error("there is no sample {0}; `fieldhead samples` lists them")]
+    NoSample(u64),
+    #[error("there is no head version {0}; `fieldhead history` lists them")]
+    NoVersion(u64),
+    #[error("the field has no head yet; make one with `fieldhead train`")]
+    NoHead,
+    #[error(transparent)]
+    Fhead(#[from] FheadError),
+}
+
+enum Db {
+    Writer(Database),
+    Reader(ReadOnlyDatabase),
+}
+
+/// An open field store.
+pub struct Store {
+    db: Db,
+}
+
+impl Store {
+    /// Opens the store of `folder` for writing and makes it when it is not there.
+    pub fn create(folder: &Path, time_us: u64) -> Result<Store, StoreError> {
+        std::fs::create_dir_all(folder).map_err(from_io)?;
+        let path = folder.join(FILE_NAME);
+        let db = guarded(|| builder().create(&path)).map_err(|e| opening(e, folder))?;
+        Store::initialize(db, time_us)
+    }
+
+    /// Opens an existing store for writing.
+    pub fn open(folder: &Path) -> Result<Store, StoreError> {
+        let path = existing(folder)?;
+        let db = guarded(|| builder().open(&path)).map_err(|e| opening(e, folder))?;
+        Store { db: Db::Writer(db) }.checked()
+    }
+
+    /// Opens an existing store for reading; works beside a writer and on a read-only disk.
+    pub fn open_read_only(folder: &Path) -> Result<Store, StoreError> {
+        let path = existing(folder)?;
+        let db = guarded(|| builder().open_read_only(&path)).map_err(|e| opening(e, folder))?;
+        Store { db: Db::Reader(db) }.checked()
+    }
+
+    /// A store on any storage: the seam at which tests cut the power.
+    pub fn on(backend: impl StorageBackend, time_us: u64) -> Result<Store, StoreError> {
+        let mut builder = redb::Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        let db = guarded(|| builder.create_with_backend(backend))
+            .map_err(|e| opening(e, Path::new("memory")))?;
+        Store::initialize(db, time_us)
+    }
+
+    fn initialize(db: Database, time_us: u64) -> Result<Store, StoreError> {
+        let store = Store { db: Db::Writer(db) };
+        let fresh = match store.meta("format") {
+            Ok(None) => true,
+            Ok(Some(_)) => false,
+            Err(StoreError::Missing(_)) => true,
+            Err(other) => return Err(other),
+        };
+        if fresh {
+            store.write(|tx| tx.initialize(time_us))?;
+        }
+        store.checked()
+    }
+
+    fn checked(self) -> Result<Store, StoreError> {
+        match self.meta("format")? {
+            Some(FORMAT_VERSION) => Ok(self),
+            Some(other) => Err(StoreError::Format(other)),
+            None => Err(StoreError::Damaged("it holds no field".into())),
+        }
+    }
+
+    /// Runs `work` in one transaction: all of it is on disk when this returns `Ok`, none of it otherwise.
+    pub fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Transaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Db::Writer(db) = &self.db else {
+            return Err(StoreError::ReadOnly(std::io::Error::other(
+                "opened for reading",
+            )));
+        };
+        let mut transaction = Transaction::new(db.begin_write().map_err(from_redb)?);
+        let result = work(&mut transaction)?;
+        transaction.commit()?;
+        Ok(result)
+    }
+
+    /// All samples by id.
+    pub fn samples(&self) -> Result<BTreeMap<u64, Sample>, StoreError> {
+        let Some(table) = self.table(SAMPLES)? else {
+            return Ok(BTreeMap::new());
+        };
+        collect(table.iter().map_err(from_storage)?, "samples")
+    }
+
+    pub fn sample(&self, id: u64) -> Result<Sample, StoreError> {
+        let table = self.table(SAMPLES)?.ok_or(StoreError::NoSample(id))?;
+        let value = table.get(id).map_err(from_storage)?;
+        decode(value.ok_or(StoreError::NoSample(id))?.value(), "samples")
+    }
+
+    /// The kept picture of a sample, encoded.
+    pub fn photo(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(table) = self.table(PHOTOS)? else {
+            return Ok(None);
+        };
+        let value = table.get(id).map_err(from_storage)?;
+        Ok(value.map(|bytes| bytes.value().to_vec()))
+    }
+
+    /// The sample that was collected from these bytes under this label.
+    pub fn find_content(&self, content: &[u8; 32], label: &str) -> Result<Option<u64>, StoreError> {
+        let Some(table) = self.table(CONTENT)? else {
+            return Ok(None);
+        };
+        let value = table
+            .get(content_key(content, label))
+            .map_err(from_storage)?;
+        Ok(value.map(|id| id.value()))
+    }
+
+    /// Stored vectors of a recipe by sample id; samples that were never embedded by it are missing.
+    pub fn features(&self, recipe: &Recipe) -> Result<BTreeMap<u64, Vec<f32>>, StoreError> {
+        let (Some(number), Some(table)) = (self.recipe_number(recipe)?, self.table(FEATURES)?)
+        else {
+            return Ok(BTreeMap::new());
+        };
+        let mut features = BTreeMap::new();
+        let range = table
+            .range((number, 0)..=(number, u64::MAX))
+            .map_err(from_storage)?;
+        for row in range {
+            let (key, value) = row.map_err(from_storage)?;
+            let vector = floats(value.value());
+            crate::features::check(&vector, recipe.width as usize)
+                .map_err(|e| StoreError::Damaged(e.to_string()))?;
+            features.insert(key.value().1, vector);
+        }
+        Ok(features)
+    }
+
+    fn recipe_number(&self, recipe: &Recipe) -> Result<Option<u32>, StoreError> {
+        let Some(table) = self.table(RECIPES)? else {
+            return Ok(None);
+        };
+        find_recipe(&table, recipe)
+    }
+
+    /// The head in use and its version.
+    pub fn current_head(&self) -> Result<(u64, HeadRecord), StoreError> {
+        let version = self.current_version()?.ok_or(StoreError::NoHead)?;
+        Ok((version, self.head(version)?))
+    }
+
+    pub fn current_version(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.meta("current")?.filter(|&version| version != 0))
+    }
+
+    /// Any version of the head, checked.
+    pub fn head(&self, version: u64) -> Result<HeadRecord, StoreError> {
+        let table = self.table(HEADS)?.ok_or(StoreError::NoVersion(version))?;
+        let value = table.get(version).map_err(from_storage)?;
+        let bytes = value.ok_or(StoreError::NoVersion(version))?;
+        Ok(fhead::decode(bytes.value())?)
+    }
+
+    /// All head versions, oldest first.
+    pub fn versions(&self) -> Result<Vec<Version>, StoreError> {
+        let Some(table) = self.table(VERSIONS)? else {
+            return Ok(Vec::new());
+        };
+        let versions: BTreeMap<u64, Version> =
+            collect(table.iter().map_err(from_storage)?, "versions")?;
+        Ok(versions.into_values().collect())
+    }
+
+    /// The journal, oldest first.
+    pub fn journal(&self) -> Result<Vec<Entry>, StoreError> {
+        let Some(table) = self.table(JOURNAL)? else {
+            return Ok(Vec::new());
+        };
+        let entries: BTreeMap<u64, Entry> =
+            collect(table.iter().map_err(from_storage)?, "journal")?;
+        Ok(entries.into_values().collect())
+    }
+
+    /// Bytes of all kept pictures.
+    pub fn photo_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.meta("photo_bytes")?.unwrap_or(0))
+    }
+
+    /// Whether this field was made by `fieldhead demo`.
+    pub fn is_demo(&self) -> Result<bool, StoreError> {
+        Ok(self.meta("demo")? == Some(1))
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        let Some(table) = self.table(META)? else {
+            return Ok(None);
+        };
+        let value = table.get(key).map_err(from_storage)?;
+        Ok(value.map(|v| v.value()))
+    }
+
+    fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+        &self,
+        definition: TableDefinition<K, V>,
+    ) -> Result<Option<redb::ReadOnlyTable<K, V>>, StoreError> {
+        let read = self.begin_read()?;
+        match read.open_table(definition) {
+            Ok(table) => Ok(Some(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(other) => Err(from_redb(other)),
+        }
+    }
+
+    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        match &self.db {
+            Db::Writer(db) => db.begin_read(),
+            Db::Reader(db) => db.begin_read(),
+        }
+        .map_err(from_redb)
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder
+        .set_cache_size(CACHE_BYTES)
+        .set_concurrency_mode(ConcurrencyMode::SingleWriter);
+    builder
+}
+
+fn existing(folder: &Path) -> Result<PathBuf, StoreError> {
+    let path = folder.join(FILE_NAME);
+    match std::fs::metadata(&path) {
+        Ok(_) => Ok(path),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(StoreError::Missing(folder.to_path_buf()))
+        }
+        Err(e) => Err(from_io(e)),
+    }
+}
+
+/// redb may panic on a file that something else overwrote; that must reach the user as an error, not as a crash.
+fn guarded<T>(open: impl FnOnce() -> Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        Err(DatabaseError::Storage(StorageError::Corrupted(
+            "its pages do not make sense".into(),
+        )))
+    })
+}
+
+fn opening(error: DatabaseError, folder: &Path) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            StoreError::InUse(folder.to_path_buf())
+        }
+        DatabaseError::Storage(storage) => from_storage(storage),
+        other => StoreError::Damaged(other.to_string()),
+    }
+}
+
+fn from_storage(error: StorageError) -> StoreError {
+    match error {
+        StorageError::Io(io) => from_io(io),
+        StorageError::PreviousIo => {
+            StoreError::Io(std::io::Error::other("an earlier write had failed"))
+        }
+        other => StoreError::Damaged(other.to_string()),
+    }
+}
+
+fn from_redb(error: impl Into<redb::Error>) -> StoreError {
+    match error.into() {
+        redb::Error::Io(io) => from_io(io),
+        redb::Error::PreviousIo => from_storage(StorageError::PreviousIo),
+        other => StoreError::Damaged(other.to_string()),
+    }
+}
+
+fn from_io(error: std::io::Error) -> StoreError {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => StoreError::Full(error),
+        Kind::ReadOnlyFilesystem | Kind::PermissionDenied => StoreError::ReadOnly(error),
+        // redb reports bytes that are no database of its own as invalid data.
+        Kind::InvalidData | Kind::UnexpectedEof => StoreError::Damaged(error.to_string()),
+        _ => StoreError::Io(error),
+    }
+}
+
+fn content_key(content: &[u8; 32], label: &str) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    let mut hasher = Sha256::new();
+    hasher.update(content);
+    hasher.update(label.as_bytes());
+    hasher.finalize().into()
+}
+
+fn find_recipe(
+    table: &impl ReadableTable<u32, &'static [u8]>,
+    recipe: &Recipe,
+) -> Result<Option<u32>, StoreError> {
+    for row in table.iter().map_err(from_storage)? {
+        let (number, value) = row.map_err(from_storage)?;
+        let known: Recipe = decode(value.value(), "recipes")?;
+        if known.same_space(recipe) {
+            return Ok(Some(number.value()));
+        }
+    }
+    Ok(None)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], table: &str) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|e| StoreError::Damaged(format!("table {table}: {e}")))
+}
+
+fn collect<T: DeserializeOwned>(
+    rows: redb::Range<u64, &'static [u8]>,
+    table: &str,
+) -> Result<BTreeMap<u64, T>, StoreError> {
+    rows.map(|row| {
+        let (key, value) = row.map_err(from_storage)?;
+        Ok((key.value(), decode(value.value(), table)?))
+    })
+    .collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
+}

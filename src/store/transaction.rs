@@ -1,0 +1,248 @@
+//! One write transaction: the small steps that a change of the field is composed of.
+//!
+//! Invariant: nothing here is visible, and nothing is on disk, before [`Transaction::commit`] returned `Ok`.
+
+use super::records::{Entry, Event, HeadRecord, NewSample, Origin, Sample, Version};
+use super::{
+    CONTENT, FEATURES, FORMAT_VERSION, HEADS, JOURNAL, META, PHOTOS, RECIPES, SAMPLES, StoreError,
+    VERSIONS, content_key, decode, fhead, find_recipe, from_redb, from_storage,
+};
+use crate::features::Recipe;
+use redb::{ReadableTable, WriteTransaction};
+use serde::Serialize;
+
+/// A change of the field in the making.
+pub struct Transaction {
+    inner: WriteTransaction,
+}
+
+impl Transaction {
+    pub(super) fn new(inner: WriteTransaction) -> Self {
+        Transaction { inner }
+    }
+
+    pub(super) fn commit(self) -> Result<(), StoreError> {
+        self.inner.commit().map_err(from_redb)
+    }
+
+    pub(super) fn initialize(&mut self, time_us: u64) -> Result<(), StoreError> {
+        for key in ["current", "photo_bytes", "demo"] {
+            self.set_meta(key, 0)?;
+        }
+        for key in ["next_sample", "next_version", "next_entry"] {
+            self.set_meta(key, 1)?;
+        }
+        self.set_meta("format", FORMAT_VERSION)?;
+        let program = concat!("fieldhead ", env!("CARGO_PKG_VERSION")).to_owned();
+        self.log(time_us, Event::Created { program })
+    }
+
+    /// Marks the field as the demonstration's own, which a later demonstration may replace.
+    pub fn mark_demo(&mut self) -> Result<(), StoreError> {
+        self.set_meta("demo", 1)
+    }
+
+    /// Adds a sample with its features under `recipe`; returns its id. Ids are never used again.
+    pub fn add_sample(&mut self, new: &NewSample, recipe: &Recipe) -> Result<u64, StoreError> {
+        let id = self.take_number("next_sample")?;
+        self.put(SAMPLES, id, &new.sample)?;
+        self.index_content(&new.sample, Some(id))?;
+        if let Some(photo) = &new.photo {
+            self.insert(PHOTOS, id, photo)?;
+            self.add_photo_bytes(photo.len() as i64)?;
+        }
+        self.put_features(recipe, id, &new.features)?;
+        let label = new.sample.label.clone();
+        self.log(new.sample.time_us, Event::Collected { sample: id, label })?;
+        Ok(id)
+    }
+
+    /// Stores the features of a sample under a recipe.
+    pub fn put_features(
+        &mut self,
+        recipe: &Recipe,
+        id: u64,
+        features: &[f32],
+    ) -> Result<(), StoreError> {
+        crate::features::check(features, recipe.width as usize)
+            .map_err(|e| StoreError::Damaged(e.to_string()))?;
+        let number = self.recipe_number(recipe)?;
+        let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.insert(FEATURES, (number, id), &bytes)
+    }
+
+    /// Removes a sample, its photo and its features.
+    pub fn remove_sample(&mut self, id: u64, time_us: u64) -> Result<(), StoreError> {
+        let sample = self.sample(id)?;
+        self.remove(SAMPLES, id)?;
+        self.index_content(&sample, None)?;
+        if let Some(photo_bytes) = self.remove(PHOTOS, id)? {
+            self.add_photo_bytes(-(photo_bytes as i64))?;
+        }
+        let recipes: Vec<u32> = {
+            let table = self.inner.open_table(RECIPES).map_err(from_redb)?;
+            let rows = table.iter().map_err(from_storage)?;
+            rows.map(|row| row.map(|(number, _)| number.value()))
+                .collect::<Result<_, _>>()
+                .map_err(from_storage)?
+        };
+        for recipe in recipes {
+            self.remove(FEATURES, (recipe, id))?;
+        }
+        self.log(time_us, Event::Forgot { sample: id })
+    }
+
+    /// Gives a sample another label.
+    pub fn relabel(&mut self, id: u64, label: &str, time_us: u64) -> Result<(), StoreError> {
+        let mut sample = self.sample(id)?;
+        self.index_content(&sample, None)?;
+        let from = std::mem::replace(&mut sample.label, label.to_owned());
+        self.put(SAMPLES, id, &sample)?;
+        self.index_content(&sample, Some(id))?;
+        let to = label.to_owned();
+        self.log(
+            time_us,
+            Event::Relabelled {
+                sample: id,
+                from,
+                to,
+            },
+        )
+    }
+
+    /// Stores a new head version, reads it back, checks it, and makes it the one in use.
+    pub fn put_head(&mut self, head: &HeadRecord, origin: Origin) -> Result<u64, StoreError> {
+        let version = self.take_number("next_version")?;
+        self.insert(HEADS, version, &fhead::encode(head)?)?;
+        let read_back = {
+            let table = self.inner.open_table(HEADS).map_err(from_redb)?;
+            let bytes = table.get(version).map_err(from_storage)?;
+            fhead::decode(bytes.ok_or(StoreError::NoVersion(version))?.value())?
+        };
+        if read_back != *head {
+            return Err(StoreError::Damaged(
+                "a head that was written came back different".into(),
+            ));
+        }
+        let line = Version {
+            number: version,
+            time_us: head.time_us,
+            origin: origin.clone(),
+            kind: head.learned.settings.kind.to_string(),
+            samples: head.learned.n_samples as u64,
+            classes: head.learned.labels.len() as u32,
+        };
+        self.put(VERSIONS, version, &line)?;
+        self.set_meta("current", version)?;
+        self.log(head.time_us, Event::Head { version, origin })?;
+        Ok(version)
+    }
+
+    /// Makes an earlier version the one in use; it is checked first.
+    pub fn roll_back(&mut self, to: u64, time_us: u64) -> Result<(), StoreError> {
+        {
+            let table = self.inner.open_table(HEADS).map_err(from_redb)?;
+            let bytes = table.get(to).map_err(from_storage)?;
+            fhead::decode(bytes.ok_or(StoreError::NoVersion(to))?.value())?;
+        }
+        let from = self.meta("current")?;
+        self.set_meta("current", to)?;
+        self.log(time_us, Event::RolledBack { from, to })
+    }
+
+    fn log(&mut self, time_us: u64, event: Event) -> Result<(), StoreError> {
+        let number = self.take_number("next_entry")?;
+        self.put(JOURNAL, number, &Entry { time_us, event })
+    }
+
+    fn sample(&self, id: u64) -> Result<Sample, StoreError> {
+        let table = self.inner.open_table(SAMPLES).map_err(from_redb)?;
+        let value = table.get(id).map_err(from_storage)?;
+        decode(value.ok_or(StoreError::NoSample(id))?.value(), "samples")
+    }
+
+    fn recipe_number(&mut self, recipe: &Recipe) -> Result<u32, StoreError> {
+        let (known, next) = {
+            let table = self.inner.open_table(RECIPES).map_err(from_redb)?;
+            let last = table.last().map_err(from_storage)?;
+            (
+                find_recipe(&table, recipe)?,
+                last.map_or(0, |(number, _)| number.value() + 1),
+            )
+        };
+        match known {
+            Some(number) => Ok(number),
+            None => {
+                self.put(RECIPES, next, recipe)?;
+                Ok(next)
+            }
+        }
+    }
+
+    fn index_content(&mut self, sample: &Sample, id: Option<u64>) -> Result<(), StoreError> {
+        let mut table = self.inner.open_table(CONTENT).map_err(from_redb)?;
+        let key = content_key(&sample.content, &sample.label);
+        match id {
+            Some(id) => table.insert(key, id).map_err(from_storage)?.map(|_| ()),
+            None => table.remove(key).map_err(from_storage)?.map(|_| ()),
+        };
+        Ok(())
+    }
+
+    fn add_photo_bytes(&mut self, change: i64) -> Result<(), StoreError> {
+        let total = self.meta("photo_bytes")?.saturating_add_signed(change);
+        self.set_meta("photo_bytes", total)
+    }
+
+    fn take_number(&mut self, key: &str) -> Result<u64, StoreError> {
+        let number = self.meta(key)?;
+        self.set_meta(key, number.saturating_add(1))?;
+        Ok(number)
+    }
+
+    fn meta(&self, key: &str) -> Result<u64, StoreError> {
+        let table = self.inner.open_table(META).map_err(from_redb)?;
+        let value = table.get(key).map_err(from_storage)?;
+        value
+            .map(|v| v.value())
+            .ok_or_else(|| StoreError::Damaged(format!("the counter '{key}' is missing")))
+    }
+
+    fn set_meta(&mut self, key: &str, value: u64) -> Result<(), StoreError> {
+        let mut table = self.inner.open_table(META).map_err(from_redb)?;
+        table.insert(key, value).map_err(from_storage)?;
+        Ok(())
+    }
+
+    fn put<K: redb::Key + 'static>(
+        &mut self,
+        table: super::Table<K>,
+        key: impl for<'a> std::borrow::Borrow<K::SelfType<'a>>,
+        value: &impl Serialize,
+    ) -> Result<(), StoreError> {
+        let bytes = postcard::to_stdvec(value).map_err(|e| StoreError::Damaged(e.to_string()))?;
+        self.insert(table, key, &bytes)
+    }
+
+    fn insert<K: redb::Key + 'static>(
+        &mut self,
+        table: super::Table<K>,
+        key: impl for<'a> std::borrow::Borrow<K::SelfType<'a>>,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let mut table = self.inner.open_table(table).map_err(from_redb)?;
+        table.insert(key, bytes).map_err(from_storage)?;
+        Ok(())
+    }
+
+    /// Removes a row; returns the length of its value when there was one.
+    fn remove<K: redb::Key + 'static>(
+        &mut self,
+        table: super::Table<K>,
+        key: impl for<'a> std::borrow::Borrow<K::SelfType<'a>>,
+    ) -> Result<Option<usize>, StoreError> {
+        let mut table = self.inner.open_table(table).map_err(from_redb)?;
+        let removed = table.remove(key).map_err(from_storage)?;
+        Ok(removed.map(|value| value.value().len()))
+    }
+}

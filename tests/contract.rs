@@ -1,0 +1,327 @@
+//! One contract for every head, and the mathematics each promises.
+
+mod support;
+
+use fieldhead::head::{
+    self, Head, HeadError, HeadKind, Learned, Linear, Model, Normalization, Samples, Settings,
+};
+use proptest::prelude::*;
+use support::{Blob, blobs};
+
+fn settings(kind: HeadKind, normalization: Normalization) -> Settings {
+    Settings {
+        kind,
+        normalization,
+        penalty: match normalization {
+            Normalization::Standardize => 10.0,
+            _ => 0.1,
+        },
+    }
+}
+
+const NORMALIZATIONS: [Normalization; 3] = [
+    Normalization::None,
+    Normalization::L2,
+    Normalization::Standardize,
+];
+
+/// Every head on few and on many samples, so that both of its ways to solve are taken.
+fn every_head(mut check: impl FnMut(&(dyn Fn(&Samples) -> Box<dyn Head + Send> + Sync), &Samples)) {
+    for kind in HeadKind::ALL {
+        for normalization in NORMALIZATIONS {
+            for blob in [Blob::FEW, Blob::MANY] {
+                let settings = settings(kind, normalization);
+                let samples = blobs(&blob, 1);
+                check(&|samples| head::train(samples, settings).unwrap(), &samples);
+            }
+        }
+    }
+}
+
+fn linear(learned: &Learned) -> &Linear {
+    let Model::Linear(linear) = &learned.model;
+    linear
+}
+
+/// Largest difference of two heads' weights, relative to the largest weight.
+fn distance(a: &Learned, b: &Learned) -> f64 {
+    assert_eq!(a.labels, b.labels);
+    let (a, b) = (linear(a), linear(b));
+    let scale = a.weights.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let pairs = a
+        .weights
+        .iter()
+        .chain(&a.bias)
+        .zip(b.weights.iter().chain(&b.bias));
+    pairs.fold(0.0, |m, (x, y)| f64::from((x - y).abs() / scale).max(m))
+}
+
+#[test]
+fn a_head_knows_what_it_learned() {
+    every_head(|train, samples| {
+        let head = train(samples);
+        let right = (0..samples.n()).filter(|&i| {
+            let scores = head.learned().scores(samples.row(i)).unwrap();
+            head.learned().labels[fieldhead::decision::best(&scores)] == samples.label(i)
+        });
+        assert!(right.count() * 10 >= samples.n() * 9);
+    });
+}
+
+#[test]
+fn scores_are_probabilities_in_order_of_sorted_labels() {
+    every_head(|train, samples| {
+        let head = train(samples);
+        let scores = head.learned().scores(samples.row(0)).unwrap();
+        assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        assert!(scores.iter().all(|p| (0.0..=1.0).contains(p)));
+        assert!(head.learned().labels.is_sorted());
+    });
+}
+
+#[test]
+fn the_order_in_which_labels_are_named_does_not_matter() {
+    every_head(|train, samples| {
+        let names: Vec<String> = samples.names().iter().rev().cloned().collect();
+        let last = names.len() as u32 - 1;
+        let labels = samples.labels.iter().map(|label| last - label).collect();
+        let rows = samples.rows().to_vec();
+        let other = Samples::new(samples.width(), rows, labels, names, samples.groups.clone());
+        assert_eq!(train(samples).learned(), train(&other.unwrap()).learned());
+    });
+}
+
+#[test]
+fn the_order_of_samples_does_not_matter_beyond_rounding() {
+    every_head(|train, samples| {
+        let backwards: Vec<usize> = (0..samples.n()).rev().collect();
+        let other = samples.select(&backwards).unwrap();
+        // Sums in another order stop the search of softmax at another point of the same small gap.
+        assert!(distance(train(samples).learned(), train(&other).learned()) < 5e-3);
+    });
+}
+
+#[test]
+fn the_same_samples_give_the_same_bytes() {
+    every_head(|train, samples| {
+        let bytes = |head: &dyn Head| postcard::to_stdvec(head.learned()).unwrap();
+        let one = bytes(&*train(samples));
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        assert_eq!(one, pool.install(|| bytes(&*train(samples))));
+    });
+}
+
+#[test]
+fn a_head_that_was_kept_goes_on_as_if_it_never_stopped() {
+    every_head(|train, samples| {
+        let row: Vec<f32> = samples.row(0).iter().map(|x| x * 0.7 + 0.01).collect();
+        let mut whole = train(samples);
+        let bytes = postcard::to_stdvec(whole.learned()).unwrap();
+        let kept: Learned = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(&kept, whole.learned());
+        let mut resumed = head::resume(&kept, samples).unwrap();
+        assert_eq!(resumed.learned(), whole.learned());
+        whole.learn(&row, "class 1", 99).unwrap();
+        resumed.learn(&row, "class 1", 99).unwrap();
+        assert_eq!(resumed.learned(), whole.learned());
+    });
+}
+
+#[test]
+fn a_class_is_added_by_its_first_sample_and_goes_with_its_last() {
+    every_head(|train, samples| {
+        let mut head = train(samples);
+        let before = head.learned().clone();
+        let new: Vec<f32> = (0..samples.width()).map(|i| (i % 3) as f32).collect();
+        head.learn(&new, "another", 7).unwrap();
+        assert_eq!(head.learned().labels[0], "another");
+        assert_eq!(head.learned().n_samples, before.n_samples + 1);
+        head.learned().validate().unwrap();
+        head.forget(&new, "another").unwrap();
+        assert_eq!(head.learned().labels, before.labels);
+        assert!(distance(head.learned(), &before) < 5e-3);
+    });
+}
+
+#[test]
+fn hostile_values_leave_a_head_unchanged() {
+    every_head(|train, samples| {
+        let mut head = train(samples);
+        let before = head.learned().clone();
+        let row = samples.row(0).to_vec();
+        let mut bad = row.clone();
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            bad[1] = value;
+            assert!(head.learn(&bad, "class 0", 1).is_err());
+            assert!(head.forget(&bad, "class 0").is_err());
+            assert!(head.learned().scores(&bad).is_err());
+        }
+        assert!(head.learn(&row[1..], "class 0", 1).is_err());
+        assert!(head.learn(&row, "", 1).is_err());
+        assert!(head.learn(&row, "a/b", 1).is_err());
+        let missing = head.forget(&row, "class 2").unwrap_err();
+        assert!(matches!(missing, HeadError::NotLearned { .. }));
+        // Numbers so large that squares overflow are refused or survived, never half learned.
+        bad.fill(f32::MAX);
+        if head.learn(&bad, "class 0", 1).is_ok() {
+            head.learned().validate().unwrap();
+            head.forget(&bad, "class 0").unwrap();
+        } else {
+            assert_eq!(head.learned(), &before);
+        }
+    });
+}
+
+#[test]
+fn one_class_or_none_is_refused() {
+    for kind in HeadKind::ALL {
+        let settings = settings(kind, Normalization::L2);
+        let one = blobs(&Blob::FEW, 1);
+        let rows: Vec<usize> = (0..one.n()).filter(|&i| one.labels[i] == 0).collect();
+        let one = one.select(&rows).unwrap();
+        assert!(matches!(
+            head::train(&one, settings),
+            Err(HeadError::OneClass { .. })
+        ));
+        let none = one.select(&[]).unwrap();
+        assert!(matches!(
+            head::train(&none, settings),
+            Err(HeadError::NoSamples)
+        ));
+    }
+}
+
+#[test]
+fn softmax_stands_where_no_direction_leads_down() {
+    for blob in [Blob::FEW, Blob::MANY] {
+        let samples = blobs(&blob, 3);
+        let settings = settings(HeadKind::Softmax, Normalization::None);
+        let head = head::train(&samples, settings).unwrap();
+        let at = linear(head.learned()).clone();
+        let best = objective(&samples, &at, settings.penalty);
+        let mut random = fieldhead::random::SplitMix64::new(5);
+        for _ in 0..40 {
+            let mut other = at.clone();
+            for x in other.weights.iter_mut().chain(&mut other.bias) {
+                *x += (random.below(2001) as f32 - 1000.0) * 1e-5;
+            }
+            assert!(objective(&samples, &other, settings.penalty) > best * (1.0 - 2e-5));
+        }
+        // The optimum is where the classes' slopes balance: the intercepts' derivatives vanish.
+        assert!(intercept_slope(&samples, &at).abs() < 1e-2 * samples.n() as f64);
+    }
+}
+
+/// The objective of softmax from its definition, in f64.
+fn objective(samples: &Samples, at: &Linear, penalty: f64) -> f64 {
+    let counts = samples.counts();
+    let loss: f64 = (0..samples.n())
+        .map(|i| {
+            let label = samples.labels[i] as usize;
+            let importance = samples.n() as f64 / (samples.classes() * counts[label]) as f64;
+            let scores = raw(samples, at, i);
+            let sum: f64 = scores.iter().map(|s| s.exp()).sum();
+            importance * (sum.ln() - scores[label])
+        })
+        .sum();
+    let square: f64 = at.weights.iter().map(|&w| f64::from(w).powi(2)).sum();
+    loss + penalty / 2.0 * square
+}
+
+fn intercept_slope(samples: &Samples, at: &Linear) -> f64 {
+    let counts = samples.counts();
+    (0..samples.n())
+        .map(|i| {
+            let label = samples.labels[i] as usize;
+            let importance = samples.n() as f64 / (samples.classes() * counts[label]) as f64;
+            let scores = raw(samples, at, i);
+            let sum: f64 = scores.iter().map(|s| s.exp()).sum();
+            importance * (scores[0].exp() / sum - f64::from(u8::from(label == 0)))
+        })
+        .sum()
+}
+
+fn raw(samples: &Samples, at: &Linear, i: usize) -> Vec<f64> {
+    let rows = at.weights.chunks_exact(samples.width());
+    rows.zip(&at.bias)
+        .map(|(row, &bias)| {
+            let products = row
+                .iter()
+                .zip(samples.row(i))
+                .map(|(w, x)| f64::from(w * x));
+            f64::from(bias) + products.sum::<f64>()
+        })
+        .collect()
+}
+
+#[test]
+fn leaving_a_burst_out_exactly_equals_training_without_it() {
+    for blob in [Blob::FEW, Blob::MANY] {
+        let samples = blobs(&blob, 2);
+        let penalty = 0.3;
+        let exact = head::ridge::leave_one_burst_out(&samples, &[penalty]).unwrap();
+        for burst in [samples.groups[0], samples.groups[samples.n() - 1]] {
+            let rows: Vec<usize> = (0..samples.n())
+                .filter(|&i| samples.groups[i] != burst)
+                .collect();
+            let settings = Settings {
+                kind: HeadKind::Ridge,
+                normalization: Normalization::None,
+                penalty,
+            };
+            let without = head::train(&samples.select(&rows).unwrap(), settings).unwrap();
+            for i in (0..samples.n()).filter(|&i| samples.groups[i] == burst) {
+                let expected = without.learned().raw_scores(samples.row(i)).unwrap();
+                for (a, b) in exact[0].scores[i].iter().zip(&expected) {
+                    assert!((a - b).abs() < 1e-4, "{a} {b}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Samples come and go in any order; what is left equals a training from scratch.
+    #[test]
+    fn ridge_after_any_history_equals_a_training_from_scratch(
+        history in proptest::collection::vec((any::<bool>(), any::<u16>(), 0usize..4), 1..25),
+        many in any::<bool>(),
+        seed in 0u64..1000,
+    ) {
+        let blob = if many { Blob::MANY } else { Blob::FEW };
+        let start = blobs(&blob, seed);
+        let extra = blobs(&blob, seed + 1);
+        let settings = settings(HeadKind::Ridge, Normalization::L2);
+        let mut head = head::train(&start, settings).unwrap();
+        let mut rows: Vec<(Vec<f32>, String)> = (0..start.n())
+            .map(|i| (start.row(i).to_vec(), start.label(i).to_owned()))
+            .collect();
+        for (learn, which, class) in history {
+            if learn {
+                let row = extra.row(usize::from(which) % extra.n()).to_vec();
+                let label = format!("class {class}");
+                head.learn(&row, &label, 1000).unwrap();
+                rows.push((row, label));
+            } else if rows.len() > 8 {
+                let index = usize::from(which) % rows.len();
+                let (row, label) = rows[index].clone();
+                if head.forget(&row, &label).is_ok() {
+                    rows.remove(index);
+                }
+            }
+        }
+        let mut names: Vec<String> = rows.iter().map(|(_, label)| label.clone()).collect();
+        names.sort();
+        names.dedup();
+        let labels = rows.iter().map(|(_, l)| names.binary_search(l).unwrap() as u32).collect();
+        let flat = rows.iter().flat_map(|(row, _)| row.clone()).collect();
+        let left = Samples::new(start.width(), flat, labels, names, vec![0; rows.len()]).unwrap();
+        let scratch = head::train(&left, settings).unwrap();
+        prop_assert!(distance(scratch.learned(), head.learned()) < 1e-4);
+    }
+}
