@@ -5,6 +5,9 @@
 
 use faer::{Mat, Side};
 
+/// What may be left of a pivot by a subtraction: six of sixteen digits.
+const CANCELLED: f64 = 1e-10;
+
 /// A lower triangular factor. Row `i` has `i + 1` numbers and begins at `i (i + 1) / 2`.
 #[derive(Clone, Debug)]
 pub struct Cholesky {
@@ -39,12 +42,13 @@ impl Cholesky {
         &mut self.packed[i * (i + 1) / 2..][..=i]
     }
 
-    /// Borders the matrix with one more row: `border` against the rows there are, `corner` on the diagonal.
+    /// Borders the matrix with one more row: `border` against the rows there are, `corner` on the diagonal. `None`, and the factor
+    /// is as it was, when too many digits cancel: factor the matrix again.
     pub fn append(&mut self, border: &[f64], corner: f64) -> Option<()> {
         let mut row = border.to_vec();
         self.solve_lower(&mut row);
         let rest = corner - row.iter().map(|x| x * x).sum::<f64>();
-        if !(rest > 0.0 && rest.is_finite()) {
+        if !(rest > CANCELLED * corner && rest.is_finite()) {
             return None;
         }
         row.push(rest.sqrt());
@@ -94,13 +98,14 @@ impl Cholesky {
         }
     }
 
-    /// `A - x xᵀ`; `None`, and the factor is spoiled, when that is not positive definite.
+    /// `A - x xᵀ`. `None`, and the factor is spoiled, when that is not positive definite or too many digits cancel: factor the
+    /// matrix again.
     pub fn downdate(&mut self, x: &[f64]) -> Option<()> {
         let mut x = x.to_vec();
         for k in 0..x.len() {
             let diagonal = self.row(k)[k];
             let square = (diagonal - x[k]) * (diagonal + x[k]);
-            if square.partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater) {
+            if !(square > CANCELLED * diagonal * diagonal && square.is_finite()) {
                 return None;
             }
             let radius = square.sqrt();

@@ -8,8 +8,8 @@
 
 mod cholesky;
 mod gram;
-pub(crate) mod lbfgs;
 mod learned;
+mod newton;
 pub mod normalize;
 pub mod ridge;
 mod samples;

@@ -91,18 +91,24 @@ impl Head for Ridge {
     fn learn(&mut self, features: &[f32], label: &str, group: u64) -> Result<(), HeadError> {
         crate::features::check(features, self.z.width())?;
         let row = self.learned.normalizer.apply(features);
+        let penalty = self.learned.settings.penalty;
+        let mut z = self.z.clone();
+        z.push(&row, label, group)?;
         let mut factor = self.factor.clone();
-        match &mut factor {
+        let followed = match &mut factor {
             Factor::Span(factor) => {
                 let rows = self.z.rows().chunks_exact(self.z.width());
                 let border: Vec<f64> = rows.map(|other| gram::dot(other, &row)).collect();
-                let corner = gram::dot(&row, &row) + self.learned.settings.penalty;
-                factor.append(&border, corner).ok_or(HeadError::NotFinite)?;
+                factor.append(&border, gram::dot(&row, &row) + penalty)
             }
-            Factor::Features(factor) => factor.update(&wide(&row)),
+            Factor::Features(factor) => {
+                factor.update(&wide(&row));
+                Some(())
+            }
+        };
+        if followed.is_none() {
+            factor = factorize(&z, penalty)?;
         }
-        let mut z = self.z.clone();
-        z.push(&row, label, group)?;
         self.adopt(z, factor)
     }
 
@@ -119,11 +125,15 @@ impl Head for Ridge {
         z.remove(index);
         z.check_classes()?;
         let mut factor = self.factor.clone();
-        match &mut factor {
-            Factor::Span(factor) => factor.remove(index),
-            Factor::Features(factor) => {
-                factor.downdate(&wide(&row)).ok_or(HeadError::NotFinite)?;
+        let followed = match &mut factor {
+            Factor::Span(factor) => {
+                factor.remove(index);
+                Some(())
             }
+            Factor::Features(factor) => factor.downdate(&wide(&row)),
+        };
+        if followed.is_none() {
+            factor = factorize(&z, self.learned.settings.penalty)?;
         }
         self.adopt(z, factor)
     }

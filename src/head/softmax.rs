@@ -4,10 +4,10 @@
 //! one. By the representer theorem (Kimeldorf and Wahba, 1971) the best `W` is `θᵀ Z`; where there are fewer samples than features
 //! the search is for `θ` in the span of the samples, and one step costs n² · classes instead of 2 · n · D · classes.
 //!
-//! The search is L-BFGS in the geometry of `W` (see [`super::lbfgs`]); it ends when strong convexity proves that the objective is
+//! The search is Newton's in the geometry of `W` (see [`super::newton`]); it ends when strong convexity proves that the objective is
 //! within [`GAP`] of its optimum.
 
-use super::lbfgs::{self, Point};
+use super::newton::{self, Outcome, Point};
 use super::{
     Calibration, Head, HeadError, Learned, Linear, Model, Normalizer, Samples, Settings, gram,
 };
@@ -15,9 +15,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 
 /// Relative distance to the optimum at which the search ends. Accuracies do not move below 10⁻³; features carry 10⁻³ of noise.
-const GAP: f64 = 1e-5;
-/// A bound for hostile inputs; real ones take 10 to 60.
-const MAX_STEPS: usize = 500;
+const GAP: f64 = 1e-6;
 
 /// A softmax head that can go on learning.
 pub struct Softmax {
@@ -143,11 +141,19 @@ enum Space {
     Features,
 }
 
+/// Loss and first derivatives at some logits.
+pub struct Slope {
+    pub loss: f64,
+    /// Probabilities, `[n, classes]`, column by column.
+    chances: Vec<f32>,
+    /// Derivative of the loss by each logit, laid out as the chances are.
+    by_logit: Vec<f32>,
+}
+
 /// A solution, and where the next one may start.
 pub struct Solved {
     pub linear: Linear,
-    pub objective: f64,
-    pub steps: usize,
+    pub outcome: Outcome,
 }
 
 impl<'a> Problem<'a> {
@@ -178,9 +184,13 @@ impl<'a> Problem<'a> {
         let classes = self.z.classes();
         let mut at = self.zero();
         if let Some(start) = start {
-            at = self.project(start, penalty);
+            let near = self.project(start, penalty);
+            // Far from a solution the projection can be worse than no start at all.
+            if self.objective(&near, penalty) < self.objective(&at, penalty) {
+                at = near;
+            }
         }
-        let outcome = lbfgs::minimize(self, &mut at, penalty, GAP, MAX_STEPS);
+        let outcome = newton::minimize(self, &mut at, penalty, GAP);
         let mut weights = vec![0.0f32; classes * self.z.width()];
         match &self.space {
             Space::Features => weights.copy_from_slice(&at.theta),
@@ -200,9 +210,12 @@ impl<'a> Problem<'a> {
         }
         Ok(Solved {
             linear: Linear { weights, bias },
-            objective: outcome.objective,
-            steps: outcome.steps,
+            outcome,
         })
+    }
+
+    fn objective(&self, at: &Point, penalty: f64) -> f64 {
+        self.slope(&self.logits(at)).loss + penalty / 2.0 * self.square_norm(at, at)
     }
 
     fn zero(&self) -> Point {
@@ -228,9 +241,8 @@ impl<'a> Problem<'a> {
             Space::Features => point.theta.copy_from_slice(&linear.weights),
             Space::Span(_) => {
                 point.image = self.times_rows(&linear.weights);
-                let mut slope = vec![0.0; point.image.len()];
-                self.loss(&self.logits(&point), &mut slope);
-                for (theta, slope) in point.theta.iter_mut().zip(slope) {
+                let slope = self.slope(&self.logits(&point));
+                for (theta, slope) in point.theta.iter_mut().zip(slope.by_logit) {
                     *theta = (-f64::from(slope) / penalty) as f32;
                 }
             }
@@ -294,65 +306,126 @@ impl<'a> Problem<'a> {
         theta + gram::dot(&a.bias, &b.bias)
     }
 
-    /// The loss, and its derivative by each logit into `slope`.
-    pub(super) fn loss(&self, logits: &[f32], slope: &mut [f32]) -> f64 {
+    /// Loss, probabilities and derivatives at given logits.
+    pub(super) fn slope(&self, logits: &[f32]) -> Slope {
+        let n = self.z.n();
+        let mut highest = vec![f32::NEG_INFINITY; n];
+        for column in logits.chunks_exact(n) {
+            for (highest, &x) in highest.iter_mut().zip(column) {
+                *highest = highest.max(x);
+            }
+        }
+        let mut chances = logits.to_vec();
+        let mut sums = vec![0.0f32; n];
+        for column in chances.chunks_exact_mut(n) {
+            for ((x, highest), sum) in column.iter_mut().zip(&highest).zip(&mut sums) {
+                *x = (*x - highest).exp();
+                *sum += *x;
+            }
+        }
+        let mut loss = 0.0;
+        for (i, &label) in self.z.labels.iter().enumerate() {
+            let margin = highest[i] - logits[label as usize * n + i];
+            loss += f64::from(self.importance[i]) * (f64::from(sums[i]).ln() + f64::from(margin));
+        }
+        for column in chances.chunks_exact_mut(n) {
+            for (x, sum) in column.iter_mut().zip(&sums) {
+                *x /= sum;
+            }
+        }
+        let mut by_logit = chances.clone();
+        for column in by_logit.chunks_exact_mut(n) {
+            for (x, importance) in column.iter_mut().zip(&self.importance) {
+                *x *= importance;
+            }
+        }
+        self.settle_own_slopes(&chances, &mut by_logit);
+        Slope {
+            loss,
+            chances,
+            by_logit,
+        }
+    }
+
+    /// The derivative by the logit of a sample's own class, `−Σ` of the others: no cancellation where its chance is almost 1.
+    fn settle_own_slopes(&self, chances: &[f32], by_logit: &mut [f32]) {
         let (n, classes) = (self.z.n(), self.z.classes());
-        let mut total = 0.0;
-        let mut powers = vec![0.0f32; classes];
-        for i in 0..n {
-            let row = (0..classes).map(|c| logits[c * n + i]);
-            let highest = row.clone().fold(f32::NEG_INFINITY, f32::max);
-            let mut sum = 0.0f32;
-            for (power, x) in powers.iter_mut().zip(row) {
-                *power = (x - highest).exp();
-                sum += *power;
-            }
-            let label = self.z.labels[i] as usize;
-            let importance = self.importance[i];
-            total += f64::from(importance)
-                * (f64::from(sum).ln() + f64::from(highest - logits[label * n + i]));
-            for (c, power) in powers.iter().enumerate() {
-                slope[c * n + i] = importance * power / sum;
-            }
-            // 1 − p of the label itself, without cancellation where p is almost 1.
+        for (i, &label) in self.z.labels.iter().enumerate() {
+            let label = label as usize;
             let others: f32 = (0..classes)
                 .filter(|&c| c != label)
-                .map(|c| powers[c])
+                .map(|c| chances[c * n + i])
                 .sum();
-            slope[label * n + i] = -importance * others / sum;
+            by_logit[label * n + i] = -self.importance[i] * others;
         }
-        total
     }
 
     /// The gradient of the whole objective.
-    pub(super) fn gradient(&self, at: &Point, slope: &[f32], penalty: f64) -> Point {
+    pub(super) fn gradient(&self, at: &Point, slope: &Slope, penalty: f64) -> Point {
+        let (theta, bias) = self.pull_back(slope.by_logit.clone(), &at.theta, penalty);
+        let image = self.image(&theta);
+        Point { theta, image, bias }
+    }
+
+    /// The Hessian times a vector; its image is left empty, nobody asks for it.
+    pub(super) fn hessian(&self, slope: &Slope, along: &Point, penalty: f64) -> Point {
+        let n = self.z.n();
+        let mut curved = self.logits(along);
+        let mut means = vec![0.0f32; n];
+        for (column, chances) in curved.chunks_exact(n).zip(slope.chances.chunks_exact(n)) {
+            for ((mean, x), chance) in means.iter_mut().zip(column).zip(chances) {
+                *mean += chance * x;
+            }
+        }
+        let columns = curved
+            .chunks_exact_mut(n)
+            .zip(slope.chances.chunks_exact(n));
+        for (column, chances) in columns {
+            let rows = column
+                .iter_mut()
+                .zip(chances)
+                .zip(&means)
+                .zip(&self.importance);
+            for (((x, chance), mean), importance) in rows {
+                *x = importance * chance * (*x - mean);
+            }
+        }
+        let (theta, bias) = self.pull_back(curved, &along.theta, penalty);
+        Point {
+            theta,
+            image: Vec::new(),
+            bias,
+        }
+    }
+
+    /// A derivative by logits as one by coordinates and intercepts, with the penalty's share added.
+    fn pull_back(&self, by_logit: Vec<f32>, at: &[f32], penalty: f64) -> (Vec<f32>, Vec<f32>) {
         let (n, width, classes) = (self.z.n(), self.z.width(), self.z.classes());
-        let penalty = penalty as f32;
+        let sum = |column: &[f32]| column.iter().map(|&x| f64::from(x)).sum::<f64>() as f32;
+        let bias = by_logit
+            .chunks_exact(n)
+            .map(|c| sum(c) * self.constant)
+            .collect();
         let mut theta = match self.space {
-            Space::Span(_) => slope.to_vec(),
+            Space::Span(_) => by_logit,
             Space::Features => {
                 let mut out = vec![0.0; width * classes];
                 matmul(
                     MatMut::from_column_major_slice_mut(&mut out, width, classes),
                     Accum::Replace,
                     gram::columns(self.z.rows(), width),
-                    gram::columns(slope, n),
+                    gram::columns(&by_logit, n),
                     1.0,
                     Par::Seq,
                 );
                 out
             }
         };
-        for (theta, &at) in theta.iter_mut().zip(&at.theta) {
+        let penalty = penalty as f32;
+        for (theta, &at) in theta.iter_mut().zip(at) {
             *theta += penalty * at;
         }
-        let sum = |column: &[f32]| column.iter().map(|&x| f64::from(x)).sum::<f64>() as f32;
-        let bias = slope
-            .chunks_exact(n)
-            .map(|c| sum(c) * self.constant)
-            .collect();
-        let image = self.image(&theta);
-        Point { theta, image, bias }
+        (theta, bias)
     }
 
     /// Inner product of the penalized parts: the weights without the intercepts.

@@ -10,7 +10,8 @@ use super::{CrossValidation, LearnError};
 use crate::head::ridge::leave_one_burst_out;
 use crate::head::softmax::Problem;
 use crate::head::{
-    HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples, Settings, raw_scores,
+    self, HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples, Settings,
+    raw_scores,
 };
 use rayon::prelude::*;
 
@@ -141,13 +142,14 @@ fn softmax(
             let learn = samples.select(&fold.learn)?;
             let normalizer = Normalizer::fit(normalization, &learn);
             let z = normalizer.apply_all(&learn);
-            let judges = normalizer.apply_all(&samples.select(&fold.judge)?);
             let problem = Problem::new(&z);
             let mut start: Option<Linear> = None;
             let mut path = Vec::new();
             for &penalty in &penalties {
                 let solved = problem.solve(penalty, start.as_ref())?;
-                path.push(judge(samples, fold, &judges, &solved.linear));
+                path.push(judge(samples, fold, |row| {
+                    Ok(raw_scores(&solved.linear, &normalizer.apply(row)))
+                })?);
                 start = Some(solved.linear);
             }
             Ok(path)
@@ -171,52 +173,80 @@ fn softmax(
         .collect())
 }
 
-/// Raw scores of the judges of one fold; every class learned, so the classes are those of the whole set.
-fn judge(samples: &Samples, fold: &Fold, judges: &Samples, linear: &Linear) -> Vec<HeldOut> {
-    fold.judge
-        .iter()
-        .enumerate()
-        .map(|(index, &row)| HeldOut {
-            row,
-            scores: raw_scores(linear, judges.row(index)),
-            label: samples.labels[row] as usize,
-            weight: 0.0,
-        })
-        .collect()
-}
-
-/// The penalty by exact leave-one-burst-out, as cheap as one training.
+/// The penalty by exact leave-one-burst-out, as cheap as one training; what it chose is judged on the folds, as all others are.
 fn ridge(
     samples: &Samples,
     folds: &[Fold],
     normalization: Normalization,
     request: &Request,
 ) -> Result<Vec<Candidate>, LearnError> {
+    let penalty = match request.penalty {
+        Some(penalty) => penalty,
+        None => ridge_penalty(samples, folds, normalization, request)?,
+    };
+    let settings = Settings {
+        kind: HeadKind::Ridge,
+        normalization,
+        penalty,
+    };
+    let held_out: Vec<Vec<HeldOut>> = folds
+        .par_iter()
+        .map(|fold| {
+            let head = head::train(&samples.select(&fold.learn)?, settings)?;
+            judge(samples, fold, |row| head.learned().raw_scores(row))
+        })
+        .collect::<Result<_, HeadError>>()?;
+    Ok(vec![candidate(samples, settings, held_out.concat())])
+}
+
+fn ridge_penalty(
+    samples: &Samples,
+    folds: &[Fold],
+    normalization: Normalization,
+    request: &Request,
+) -> Result<f64, LearnError> {
     let z = Normalizer::fit(normalization, samples).apply_all(samples);
     let penalties = penalties(&RIDGE_GRID, &z, request);
-    let mut judged: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
-    judged.sort_unstable();
-    let tried = leave_one_burst_out(&z, &penalties)?;
-    Ok(tried
+    let mut judges: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
+    judges.sort_unstable();
+    let losses = leave_one_burst_out(&z, &penalties)?
         .into_iter()
         .map(|left_out| {
-            let held_out = judged.iter().map(|&row| HeldOut {
+            let held_out = judges.iter().map(|&row| HeldOut {
                 row,
                 scores: left_out.scores[row].clone(),
                 label: samples.labels[row] as usize,
                 weight: 0.0,
             });
-            let settings = Settings {
-                kind: HeadKind::Ridge,
-                normalization,
-                penalty: left_out.penalty,
-            };
-            candidate(samples, settings, held_out.collect())
-        })
-        .collect())
+            let held_out = weighed(samples, held_out.collect());
+            let loss = log_loss(&held_out, inverse_temperature(&held_out));
+            (loss, left_out.penalty)
+        });
+    let best = losses.min_by(|a, b| a.0.total_cmp(&b.0));
+    Ok(best.ok_or(HeadError::NoSamples)?.1)
 }
 
-fn candidate(samples: &Samples, settings: Settings, mut held_out: Vec<HeldOut>) -> Candidate {
+/// Raw scores of the judges of one fold. Every class learned, so the classes are those of the whole set.
+fn judge(
+    samples: &Samples,
+    fold: &Fold,
+    scores: impl Fn(&[f32]) -> Result<Vec<f64>, HeadError>,
+) -> Result<Vec<HeldOut>, HeadError> {
+    fold.judge
+        .iter()
+        .map(|&row| {
+            Ok(HeldOut {
+                row,
+                scores: scores(samples.row(row))?,
+                label: samples.labels[row] as usize,
+                weight: 0.0,
+            })
+        })
+        .collect()
+}
+
+/// Every class counts the same among the held-out.
+fn weighed(samples: &Samples, mut held_out: Vec<HeldOut>) -> Vec<HeldOut> {
     let mut counts = vec![0usize; samples.classes()];
     for one in &held_out {
         counts[one.label] += 1;
@@ -224,6 +254,11 @@ fn candidate(samples: &Samples, settings: Settings, mut held_out: Vec<HeldOut>) 
     for one in &mut held_out {
         one.weight = 1.0 / counts[one.label] as f64;
     }
+    held_out
+}
+
+fn candidate(samples: &Samples, settings: Settings, held_out: Vec<HeldOut>) -> Candidate {
+    let held_out = weighed(samples, held_out);
     let pairs: Vec<(usize, usize)> = held_out
         .iter()
         .map(|one| (one.label, highest(&one.scores)))

@@ -1,0 +1,71 @@
+//! Light: what shines on the belt, and what the camera makes of it.
+//!
+//! Owns: the settings of a scene that are not the part.
+//!
+//! Invariant: two lights with the same seed see the same parts in the same poses on the same belt.
+
+/// Light and camera. Levels are linear, and 1 fills the camera's range with white. The presets were chosen on contact sheets,
+/// where parts can still be named by eye, and by a measurement: a linear classifier of ten day samples a class, on the 1280
+/// features of EfficientNet-Lite0, named 96 to 100 % of 150 parts by day and 57 to 79 % in the evening (seeds 1 to 6, mean 99 and
+/// 70 %).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Light {
+    /// Level of the lamp for red, green and blue.
+    pub lamp: [f32; 3],
+    /// Level of the light that comes from everywhere, and that fills the shadows, for red, green and blue.
+    pub fill: [f32; 3],
+    /// How high the lamp stands: the tangent of its elevation. Below 1 a shadow is longer than its part is high.
+    pub elevation: f32,
+    /// Share of the lamp that the far side of the frame loses, from 0 to 1.
+    pub gradient: f32,
+    /// Share of the lamp that one half of the frame loses, behind a soft line, from 0 to 1.
+    pub dim_half: f32,
+    /// Share of the lamp that a shadow takes, from 0 to 1.
+    pub shadow: f32,
+    /// Brightness of the lamp's reflection in the metal; 1 is a polished part.
+    pub gloss: f32,
+    /// Deviation of the sensor's noise at white, of 1.
+    pub noise: f32,
+    /// The most defocus, as the deviation of a blur in pixels; a frame draws between half of it and all.
+    pub blur_px: f32,
+    /// The most that the belt moves in an exposure, in pixels; a frame draws between half of it and all.
+    pub motion_px: f32,
+    /// Factor on the belt's own red, green and blue.
+    pub belt: [f32; 3],
+}
+
+impl Light {
+    /// Neutral and even, from above: what the samples are taken in.
+    pub fn day() -> Light {
+        Light {
+            lamp: [0.50, 0.50, 0.50],
+            fill: [0.27, 0.28, 0.29],
+            elevation: 1.7,
+            gradient: 0.15,
+            dim_half: 0.0,
+            shadow: 0.7,
+            gloss: 0.6,
+            noise: 0.012,
+            blur_px: 0.6,
+            motion_px: 0.0,
+            belt: [1.0, 1.0, 1.0],
+        }
+    }
+
+    /// Low, warm and from one side, with long shadows, half of the frame in the dark, a noisy sensor and a long exposure.
+    pub fn evening() -> Light {
+        Light {
+            lamp: [1.25, 0.78, 0.36],
+            fill: [0.064, 0.066, 0.082],
+            elevation: 0.38,
+            gradient: 0.55,
+            dim_half: 0.85,
+            shadow: 0.95,
+            gloss: 1.0,
+            noise: 0.06,
+            blur_px: 1.3,
+            motion_px: 8.0,
+            belt: [1.1, 0.95, 0.8],
+        }
+    }
+}
