@@ -335,14 +335,20 @@ pub fn train(
     })
 }
 
+/// Refuses a head that cannot go on learning here, because what it learned from is elsewhere.
+pub fn check_native(record: &HeadRecord) -> Result<(), PipelineError> {
+    record
+        .native
+        .then_some(())
+        .ok_or(PipelineError::ForeignHead)
+}
+
 /// The head that goes on learning from where `record` stands.
 pub fn resume(
     record: &HeadRecord,
     set: &TrainingSet,
 ) -> Result<Box<dyn Head + Send>, PipelineError> {
-    if !record.native {
-        return Err(PipelineError::ForeignHead);
-    }
+    check_native(record)?;
     Ok(head::resume(&record.learned, &set.samples)?)
 }
 
@@ -396,9 +402,7 @@ pub fn forget(
     id: u64,
     time_us: u64,
 ) -> Result<HeadRecord, PipelineError> {
-    if !record.native {
-        return Err(PipelineError::ForeignHead);
-    }
+    check_native(record)?;
     let base = set.subset(|other| other != id && other <= record.chosen_upto_id)?;
     let (mut head, _) = learn::train(&base, &record.request)?;
     for (row, &other) in set.ids.iter().enumerate() {

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from networks import Conv, Network
+from rounding import rounded
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet's, RGB, of values between 0 and 1
 STD = (0.229, 0.224, 0.225)
@@ -81,18 +82,11 @@ class Calibration:
         return replace(network, stem=fold_normalization(network.stem))
 
 
-def integers(conv: Conv, input_scale: Scale, correction: np.ndarray) -> Integers:
-    """`correction` is added to the bias, in the unit of the (equalized) bias."""
-    bias = conv.bias + correction
-    largest = np.abs(conv.weight).reshape(conv.channels, -1).max(axis=1)
+def integers(conv: Conv, input_scale: Scale, shift: np.ndarray) -> Integers:
+    """`shift` is added to the bias, in the unit of the (equalized) bias."""
+    bias = conv.bias + shift
     # A dead channel has nearly no weights: keep its bias within 29 bits.
     floor = np.abs(bias) / (np.float64(input_scale.scale) * 2.0**29)
-    scale = np.maximum(np.maximum(largest / 127, floor), 1e-12).astype(np.float32)
-    weight = np.rint(conv.weight / scale.astype(np.float64)[:, None, None, None])
+    weight, scale = rounded(conv.weight, np.maximum(floor, 1e-12))
     bias_scale = input_scale.scale * scale
-    return Integers(
-        weight=np.clip(weight, -127, 127).astype(np.int8),
-        scale=scale,
-        bias=np.rint(bias / bias_scale.astype(np.float64)).astype(np.int32),
-        bias_scale=bias_scale,
-    )
+    return Integers(weight, scale, np.rint(bias / bias_scale.astype(np.float64)).astype(np.int32), bias_scale)

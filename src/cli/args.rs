@@ -19,6 +19,7 @@ pub struct Args {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Common options")]
 pub struct Common {
     /// Folder of the field: its samples, heads, journal and settings
     #[arg(long, global = true, value_name = "DIR", default_value = "field")]

@@ -18,6 +18,7 @@ pub fn correct(context: &Context, options: &Correct) -> Result<()> {
     label::check(&options.label)?;
     let store = context.open()?;
     let (_, head) = store.current_head()?;
+    pipeline::check_native(&head)?;
     match (&options.path, options.sample) {
         (Some(path), _) => correct_photo(context, &store, &head, &options.label, path),
         (None, Some(id)) => relabel(context, &store, &head, &options.label, id),

@@ -203,7 +203,13 @@ impl<'a> Problem<'a> {
                 Par::Seq,
             ),
         }
-        let bias: Vec<f32> = at.bias.iter().map(|b| b * self.constant).collect();
+        // Adding a number to all intercepts changes no probability; of all such solutions take the one around zero.
+        let middle = at.bias.iter().sum::<f32>() / classes as f32;
+        let bias: Vec<f32> = at
+            .bias
+            .iter()
+            .map(|b| (b - middle) * self.constant)
+            .collect();
         let finite = weights.iter().chain(&bias).all(|x| x.is_finite());
         if !finite || !outcome.objective.is_finite() {
             return Err(HeadError::NotFinite);

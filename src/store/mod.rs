@@ -114,7 +114,16 @@ impl Store {
     /// Opens an existing store for reading; works beside a writer and on a read-only disk.
     pub fn open_read_only(folder: &Path) -> Result<Store, StoreError> {
         let path = existing(folder)?;
-        let db = guarded(|| builder().open_read_only(&path)).map_err(|e| opening(e, folder))?;
+        let open = || guarded(|| builder().open_read_only(&path));
+        let db = match open() {
+            Err(DatabaseError::RepairAborted) => {
+                // The last writer lost its power. Opening for writing brings the file to its last commit.
+                drop(Store::open(folder)?);
+                open()
+            }
+            other => other,
+        };
+        let db = db.map_err(|e| opening(e, folder))?;
         Store { db: Db::Reader(db) }.checked()
     }
 

@@ -43,3 +43,105 @@ pub fn blobs(blob: &Blob, seed: u64) -> Samples {
         (0..blob.n).map(|i| ((i / blob.classes / 2) * blob.classes + i % blob.classes) as u64);
     Samples::new(blob.width, rows, labels, names, groups.collect()).unwrap()
 }
+
+use fieldhead::preprocess::Image;
+use fieldhead::source::line::{Light, Line, Part};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder for one test, and the program run on the field inside it.
+pub struct Bench {
+    pub dir: tempfile::TempDir,
+}
+
+/// What a run of the program gave.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The lines of stdout as JSON objects; anything else there fails the test.
+    pub fn json(&self) -> Vec<Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+
+    /// The only JSON object.
+    pub fn one(&self) -> Value {
+        let mut all = self.json();
+        assert_eq!(all.len(), 1, "{}{}", self.stdout, self.stderr);
+        all.remove(0)
+    }
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        Bench {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fieldhead"));
+        command.args(args).current_dir(self.dir.path()).env(
+            "FIELDHEAD_MODELS",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/models"),
+        );
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = self.command(args).output().unwrap();
+        Ran {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    /// Runs and expects success.
+    pub fn ok(&self, args: &[&str]) -> Ran {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.stdout, ran.stderr);
+        ran
+    }
+
+    /// Runs and expects an exit code and one clear line that holds `part`.
+    pub fn refused(&self, args: &[&str], code: i32, part: &str) {
+        let ran = self.run(args);
+        assert_eq!(ran.code, code, "{args:?}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains(part), "{args:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    }
+
+    /// A folder-per-class tree of drawn parts.
+    pub fn photos(&self, name: &str, a_class: usize, seed: u64) {
+        let mut line = Line::new(seed, Light::day());
+        for part in [Part::Washer, Part::Screw, Part::Gear] {
+            let class = self.path(name).join(part.label());
+            std::fs::create_dir_all(&class).unwrap();
+            for number in 0..a_class {
+                save(&line.frame(part), &class.join(format!("{number:02}.jpg")));
+            }
+        }
+    }
+}
+
+/// Writes a picture as JPEG or PNG, as its name ends.
+pub fn save(image: &Image, path: &Path) {
+    let rgb = image::RgbImage::from_raw(image.width, image.height, image.rgb.clone()).unwrap();
+    rgb.save(path).unwrap();
+}

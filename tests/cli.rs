@@ -1,0 +1,545 @@
+//! The command line as scripts see it: exit codes, JSON, and what bad input gets.
+
+mod support;
+
+use std::fs;
+use support::Bench;
+
+const VERBS: [&str; 16] = [
+    "demo",
+    "collect",
+    "train",
+    "eval",
+    "predict",
+    "correct",
+    "forget",
+    "samples",
+    "history",
+    "rollback",
+    "export",
+    "import",
+    "features",
+    "fewshot",
+    "bench",
+    "backbones",
+];
+
+#[test]
+fn every_help_text_has_an_example_and_fits_eighty_columns() {
+    let bench = Bench::new();
+    let mut all = bench.ok(&["--help"]).stdout;
+    for verb in VERBS {
+        let help = bench.ok(&[verb, "--help"]).stdout;
+        assert!(help.contains("Example"), "{verb}");
+        all.push_str(&format!("\n==== {verb}\n\n{help}"));
+    }
+    for line in all.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    insta::assert_snapshot!("help", all);
+}
+
+#[test]
+fn a_field_lives_from_the_first_photo_to_the_rollback() {
+    let bench = Bench::new();
+    bench.photos("train", 6, 1);
+    bench.photos("val", 3, 2);
+    let collected = bench.ok(&["collect", "--from", "train", "--json"]).json();
+    assert_eq!(collected.len(), 19);
+    assert_eq!(collected[0]["id"], 1);
+    assert_eq!(collected[0]["label"], "gear");
+    assert!(
+        collected[0]["path"]
+            .as_str()
+            .unwrap()
+            .ends_with("gear/00.jpg")
+    );
+    assert_eq!(collected[18]["collected"], 18);
+    assert_eq!(collected[18]["classes"]["washer"], 6);
+
+    let trained = bench.ok(&["train", "--json"]).one();
+    assert_eq!(
+        (&trained["version"], &trained["n"]),
+        (&1.into(), &18.into())
+    );
+    assert_eq!(trained["classes"]["screw"], 6);
+    assert!(trained["ms"].is_number() && trained["head"].is_string());
+
+    let judged = bench.ok(&["eval", "--from", "val", "--json"]).one();
+    assert_eq!(judged["n"], 9);
+    assert_eq!(
+        judged["labels"],
+        serde_json::json!(["gear", "screw", "washer"])
+    );
+    let total: u64 = judged["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap().iter().map(|x| x.as_u64().unwrap()))
+        .sum();
+    assert_eq!(total, 9);
+    assert!(judged["balanced_accuracy"].as_f64().unwrap() > 0.5);
+    assert!(judged["per_class"]["gear"]["recall"].is_number());
+    assert!(judged["ms_per_sample"].as_f64().unwrap() > 0.0);
+
+    let answers = bench
+        .ok(&["predict", "val/gear", "val/screw/00.jpg", "--json"])
+        .json();
+    assert_eq!(answers.len(), 4);
+    for answer in &answers {
+        let sum: f64 = answer["scores"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|p| p.as_f64().unwrap())
+            .sum();
+        assert!((sum - 1.0).abs() < 1e-4);
+        let label = answer["label"].as_str().unwrap();
+        assert_eq!(answer["confidence"], answer["scores"][label]);
+        assert!(answer["unknown"].is_boolean() && answer["ms"].is_number());
+    }
+
+    let corrected = bench
+        .ok(&["correct", "--label", "odd one", "val/gear/00.jpg", "--json"])
+        .one();
+    assert_eq!(
+        (&corrected["version"], &corrected["id"]),
+        (&2.into(), &19.into())
+    );
+    assert!(corrected["ms_learn"].is_number() && corrected["ms_commit"].is_number());
+    let answer = bench.ok(&["predict", "val/gear/00.jpg", "--json"]).one();
+    assert!(
+        answer["scores"]["odd one"].is_number(),
+        "a class needs no restart"
+    );
+
+    let relabelled = bench
+        .ok(&["correct", "--label", "gear", "--sample", "19", "--json"])
+        .one();
+    assert_eq!(relabelled["version"], 3);
+    let samples = bench.ok(&["samples", "--json"]).json();
+    assert_eq!(samples.len(), 19);
+    assert_eq!(
+        (&samples[18]["id"], &samples[18]["label"]),
+        (&19.into(), &"gear".into())
+    );
+    for key in ["id", "label", "burst", "time_us", "source"] {
+        assert!(!samples[0][key].is_null(), "{key}");
+    }
+
+    let forgotten = bench.ok(&["forget", "--sample", "19", "--json"]).one();
+    assert_eq!(forgotten["version"], 4);
+    let history = bench.ok(&["history", "--json"]).json();
+    let origins: Vec<&str> = history
+        .iter()
+        .map(|v| v["origin"].as_str().unwrap())
+        .collect();
+    assert_eq!(origins, ["train", "correct", "correct", "forget"]);
+
+    bench.ok(&["rollback", "1", "--json"]);
+    bench.ok(&["export", "parts.fhead"]);
+    let first = bench.ok(&["predict", "val/gear/00.jpg", "--json"]).one();
+    bench.ok(&["--field", "other", "import", "parts.fhead", "--json"]);
+    let second = bench
+        .ok(&["--field", "other", "predict", "val/gear/00.jpg", "--json"])
+        .one();
+    assert_eq!(first["scores"], second["scores"]);
+    bench.refused(
+        &[
+            "--field",
+            "other",
+            "correct",
+            "--label",
+            "gear",
+            "val/gear/00.jpg",
+        ],
+        6,
+        "imported",
+    );
+    bench.refused(&["rollback", "77"], 3, "history");
+}
+
+#[test]
+fn forgetting_gives_the_head_that_never_saw_the_sample() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    bench.ok(&["--field", "a", "collect", "--from", "train"]);
+    bench.ok(&["--field", "a", "train"]);
+    bench.ok(&["--field", "a", "forget", "--sample", "12"]);
+    fs::remove_file(bench.path("train/washer/03.jpg")).unwrap();
+    bench.ok(&["--field", "b", "collect", "--from", "train"]);
+    bench.ok(&["--field", "b", "train"]);
+    let answer = |field: &str| {
+        let ran = bench.ok(&["--field", field, "predict", "train/gear", "--json"]);
+        ran.json()
+            .iter()
+            .map(|a| a["scores"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(answer("a"), answer("b"));
+}
+
+#[test]
+fn another_view_needs_no_new_photos() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    let squashed = bench.ok(&["train", "--json"]).one();
+    fs::remove_dir_all(bench.path("train")).unwrap();
+    let many = bench
+        .ok(&["--fit", "crop", "--features", "multi", "train", "--json"])
+        .one();
+    assert_eq!(
+        (&many["fit"], &many["features"]),
+        (&"crop".into(), &"multi".into())
+    );
+    assert!(many["width"].as_u64() > squashed["width"].as_u64());
+    let other = bench
+        .ok(&["--backbone", "mobilenet-v2-int8", "train", "--json"])
+        .one();
+    assert_eq!(other["version"], 3);
+    bench.refused(
+        &[
+            "--backbone",
+            "efficientnet-lite0-int8",
+            "predict",
+            "--source",
+            "line:1",
+        ],
+        6,
+        "train again",
+    );
+}
+
+#[test]
+fn features_are_written_as_numpy_reads_them() {
+    let bench = Bench::new();
+    bench.photos("train", 1, 1);
+    let said = bench
+        .ok(&["features", "--from", "train", "--out", "f.npz", "--json"])
+        .one();
+    assert_eq!(said["n"], 3);
+    let mut zip = zip::ZipArchive::new(fs::File::open(bench.path("f.npz")).unwrap()).unwrap();
+    for (name, descr, shape) in [
+        ("features.npy", "'<f4'", "(3, 1280)"),
+        ("labels.npy", "'<i8'", "(3,)"),
+        ("label_names.npy", "'<U6'", "(3,)"),
+    ] {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut zip.by_name(name).unwrap(), &mut bytes).unwrap();
+        assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
+        let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        assert_eq!((10 + length) % 64, 0);
+        let header = String::from_utf8_lossy(&bytes[10..10 + length]).into_owned();
+        assert!(header.contains(descr) && header.contains(shape), "{header}");
+    }
+}
+
+#[test]
+fn fewshot_reports_every_head_and_number_of_shots() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    bench.photos("val", 2, 2);
+    let said = bench
+        .ok(&[
+            "fewshot", "--train", "train", "--test", "val", "--shots", "1,all", "--seeds", "2",
+            "--json",
+        ])
+        .one();
+    let results = said["results"].as_array().unwrap();
+    assert_eq!(results.len(), 6);
+    assert_eq!(
+        (&results[0]["shots"], &results[5]["shots"]),
+        (&1.into(), &"all".into())
+    );
+    for key in [
+        "head",
+        "shots",
+        "seeds",
+        "balanced_accuracy",
+        "std",
+        "train_ms",
+    ] {
+        assert!(!results[0][key].is_null(), "{key}");
+    }
+}
+
+#[test]
+fn bad_folders_are_told_apart() {
+    let bench = Bench::new();
+    bench.photos("one", 2, 1);
+    for class in ["washer", "gear"] {
+        fs::remove_dir_all(bench.path("one").join(class)).unwrap();
+    }
+    fs::create_dir(bench.path("empty")).unwrap();
+    bench.refused(&["collect", "--from", "nowhere"], 3, "nowhere");
+    bench.refused(&["collect", "--from", "empty"], 3, "holds no photos");
+    bench.refused(&["eval", "--from", "nowhere"], 5, "collect --from");
+    bench.refused(&["train"], 5, "collect --from");
+    bench.refused(&["predict", "nowhere.jpg"], 5, "collect --from");
+    bench.ok(&["collect", "--from", "one"]);
+    bench.refused(&["predict", "nowhere.jpg"], 6, "train");
+    bench.refused(&["train"], 3, "two classes");
+    bench.refused(&["forget", "--sample", "999"], 3, "999");
+}
+
+#[test]
+fn damaged_photos_are_skipped_counted_and_named() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    let gear = bench.path("train/gear");
+    let photo = fs::read(gear.join("00.jpg")).unwrap();
+    fs::write(gear.join("cut.jpg"), &photo[..photo.len() / 2]).unwrap();
+    fs::write(gear.join("noise.jpg"), [0x5a; 5000]).unwrap();
+    fs::write(gear.join("empty.jpg"), []).unwrap();
+    support::save(
+        &fieldhead::preprocess::Image {
+            width: 1,
+            height: 1,
+            rgb: vec![0; 3],
+        },
+        &gear.join("dot.png"),
+    );
+    huge_png(&gear.join("huge.png"));
+    fs::write(bench.path("train/stray.jpg"), &photo).unwrap();
+    odd_name(&bench.path("train"), &photo);
+    let lines = bench.ok(&["collect", "--from", "train", "--json"]).json();
+    let summary = lines.last().unwrap();
+    assert_eq!(
+        (&summary["collected"], &summary["skipped"]),
+        (&6.into(), &7.into())
+    );
+    let reasons: Vec<String> = lines
+        .iter()
+        .filter(|line| line["reason"].is_string())
+        .map(|line| {
+            format!(
+                "{} {}",
+                line["skipped"].as_str().unwrap(),
+                line["reason"].as_str().unwrap()
+            )
+        })
+        .collect();
+    for part in [
+        "cut.jpg the JPEG was cut off",
+        "noise.jpg this is neither",
+        "empty.jpg the file is empty",
+        "dot.png the picture is 1x1",
+        "huge.png the picture is 20000x20000",
+        "stray.jpg",
+        "not UTF-8",
+    ] {
+        assert!(
+            reasons.iter().any(|r| r.contains(part)),
+            "{part}: {reasons:?}"
+        );
+    }
+    let again = bench.ok(&["collect", "--from", "train", "--json"]).json();
+    assert_eq!(
+        again.last().unwrap()["collected"],
+        0,
+        "nothing is collected twice"
+    );
+    bench.ok(&["train"]);
+    bench.refused(&["predict", "train/gear/cut.jpg"], 3, "cut off");
+    bench.refused(
+        &["correct", "--label", "gear", "train/gear/noise.jpg"],
+        3,
+        "neither",
+    );
+}
+
+/// A PNG of 20,000 x 20,000 black pixels in a few kilobytes.
+fn huge_png(path: &std::path::Path) {
+    let file = std::io::BufWriter::new(fs::File::create(path).unwrap());
+    let encoder = image::codecs::png::PngEncoder::new_with_quality(
+        file,
+        image::codecs::png::CompressionType::Fast,
+        image::codecs::png::FilterType::NoFilter,
+    );
+    let pixels = vec![0u8; 20_000 * 20_000];
+    image::ImageEncoder::write_image(
+        encoder,
+        &pixels,
+        20_000,
+        20_000,
+        image::ExtendedColorType::L8,
+    )
+    .unwrap();
+}
+
+fn odd_name(train: &std::path::Path, photo: &[u8]) {
+    use std::os::unix::ffi::OsStrExt;
+    let class = train.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&class).unwrap();
+    fs::write(class.join("1.jpg"), photo).unwrap();
+}
+
+#[test]
+fn a_file_name_that_is_not_utf8_is_collected() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::new();
+    bench.photos("train", 1, 1);
+    let odd = bench
+        .path("train/gear")
+        .join(std::ffi::OsStr::from_bytes(b"\xff.jpg"));
+    let mut photo = fs::read(bench.path("train/gear/00.jpg")).unwrap();
+    photo.push(0);
+    fs::write(odd, photo).unwrap();
+    let lines = bench.ok(&["collect", "--from", "train", "--json"]).json();
+    assert_eq!(lines.last().unwrap()["collected"], 4);
+}
+
+#[test]
+fn bad_labels_sources_and_options_are_refused() {
+    let bench = Bench::new();
+    bench.photos("photos", 1, 1);
+    for label in ["", "a/b", "..", "tab\there", "x\u{1b}[2J"] {
+        bench.refused(
+            &["collect", "--label", label, "--source", "line:1"],
+            3,
+            "label",
+        );
+    }
+    bench.refused(
+        &["collect", "--label", &"x".repeat(65), "--source", "line:1"],
+        3,
+        "65 bytes",
+    );
+    bench.refused(
+        &["collect", "--label", "a", "--source", "lin:1"],
+        2,
+        "line:SEED",
+    );
+    bench.refused(
+        &["collect", "--label", "a", "--source", "line:x"],
+        2,
+        "seed",
+    );
+    bench.refused(
+        &["collect", "--label", "a", "--source", "file:gone.jpg"],
+        3,
+        "gone.jpg",
+    );
+    bench.refused(
+        &["collect", "--from", "photos", "--burst-regex", "("],
+        2,
+        "burst-regex",
+    );
+    bench.refused(&["train", "--head", "tree"], 2, "softmax");
+    bench.refused(
+        &["--backbone", "resnet", "collect", "--from", "."],
+        6,
+        "resnet",
+    );
+    bench.refused(&["collect"], 2, "--from");
+    bench.refused(&["fly"], 2, "fly");
+    assert!(
+        !bench.path("field").exists(),
+        "a refused call leaves no trace"
+    );
+}
+
+#[test]
+fn a_field_has_one_writer_and_any_number_of_readers() {
+    let bench = Bench::new();
+    bench.ok(&[
+        "collect", "--label", "a", "--source", "line:1", "--count", "1",
+    ]);
+    let held = fieldhead::store::Store::open(&bench.path("field")).unwrap();
+    bench.refused(
+        &["collect", "--label", "b", "--source", "line:2"],
+        5,
+        "in use",
+    );
+    drop(held);
+    bench.ok(&["collect", "--label", "b", "--source", "line:2"]);
+}
+
+#[test]
+fn a_field_that_is_no_field_is_not_touched() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("field")).unwrap();
+    fs::write(bench.path("field/field.redb"), b"my diary").unwrap();
+    bench.refused(
+        &["collect", "--label", "a", "--source", "line:1"],
+        5,
+        "damaged",
+    );
+    bench.refused(&["samples"], 5, "damaged");
+    assert_eq!(
+        fs::read(bench.path("field/field.redb")).unwrap(),
+        b"my diary"
+    );
+    fs::write(bench.path("field/field.toml"), "fit = \"stretch\"").unwrap();
+    bench.refused(&["samples"], 3, "stretch");
+}
+
+#[test]
+fn a_head_file_that_was_tampered_with_is_refused() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    bench.ok(&["export", "good.fhead"]);
+    let good = fs::read(bench.path("good.fhead")).unwrap();
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("empty", Vec::new(), "cut off"),
+        ("short", good[..good.len() / 2].to_vec(), "cut off"),
+        (
+            "flipped",
+            {
+                let mut b = good.clone();
+                let at = b.len() - 100;
+                b[at] ^= 4;
+                b
+            },
+            "checksum",
+        ),
+        (
+            "other",
+            b"PK\x03\x04 something else".to_vec(),
+            "not a .fhead",
+        ),
+        ("long", [good.clone(), vec![0]].concat(), "too many"),
+    ];
+    for (name, bytes, part) in cases {
+        fs::write(bench.path(name), bytes).unwrap();
+        bench.refused(&["import", name], 6, part);
+    }
+    bench.refused(&["import", "gone.fhead"], 3, "gone.fhead");
+    assert_eq!(
+        bench.ok(&["history", "--json"]).json().len(),
+        1,
+        "the head is as it was"
+    );
+    bench.refused(
+        &["--backbone", "mobilenet-v2-int8", "import", "good.fhead"],
+        6,
+        "mobilenet-v2-int8",
+    );
+}
+
+#[test]
+fn the_demonstration_tells_the_whole_story_and_leaves_a_field() {
+    let bench = Bench::new();
+    let said = bench.ok(&["demo", "--json"]).one();
+    assert_eq!(said["identical_after_reopening"], said["frames"]);
+    let share = |key: &str| said[key].as_f64().unwrap();
+    assert!(share("accuracy_day") > 0.9);
+    assert!(share("accuracy_evening") < share("accuracy_day") - 0.1);
+    assert!(share("accuracy_evening_corrected") > share("accuracy_evening") + 0.05);
+    let versions = bench.ok(&["history", "--json"]).json().len() as u64;
+    assert_eq!(Some(versions), said["version"].as_u64());
+    bench.ok(&[
+        "predict",
+        "--source",
+        "line:9,light=evening",
+        "--count",
+        "2",
+    ]);
+    bench.ok(&[
+        "--field", "mine", "collect", "--label", "a", "--source", "line:1",
+    ]);
+    bench.refused(&["--field", "mine", "demo"], 3, "yours");
+}

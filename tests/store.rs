@@ -1,0 +1,241 @@
+//! The store below its promise: every operation of the disk fails in turn, and the power goes with it.
+
+mod support;
+
+use fieldhead::features::{FeatureSet, Recipe};
+use fieldhead::head::{self, HeadKind, Normalization, Request, Settings};
+use fieldhead::preprocess::{Fit, View};
+use fieldhead::store::{HeadRecord, NewSample, Origin, Photo, Sample, Store, StoreError};
+use redb::StorageBackend;
+use std::io;
+use std::sync::{Arc, Mutex};
+use support::{Blob, blobs};
+
+/// A disk whose power can be cut: `live` is what a running process sees, `durable` what was synced.
+#[derive(Debug, Default)]
+struct Disk {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    /// Operations that change something, so far.
+    operations: usize,
+    /// The operation at which the disk dies for good.
+    dies_at: Option<usize>,
+    kind: Option<io::ErrorKind>,
+}
+
+#[derive(Clone, Debug)]
+struct Cable(Arc<Mutex<Disk>>);
+
+impl Cable {
+    fn new(durable: Vec<u8>, dies_at: Option<usize>, kind: io::ErrorKind) -> Cable {
+        Cable(Arc::new(Mutex::new(Disk {
+            live: durable.clone(),
+            durable,
+            operations: 0,
+            dies_at,
+            kind: Some(kind),
+        })))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Disk)) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        disk.operations += 1;
+        if disk.dies_at.is_some_and(|at| disk.operations >= at) {
+            return Err(io::Error::from(disk.kind.unwrap()));
+        }
+        change(&mut disk);
+        Ok(())
+    }
+
+    fn durable(&self) -> Vec<u8> {
+        self.0.lock().unwrap().durable.clone()
+    }
+
+    fn operations(&self) -> usize {
+        self.0.lock().unwrap().operations
+    }
+}
+
+impl StorageBackend for Cable {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().live.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let disk = self.0.lock().unwrap();
+        let start = offset as usize;
+        let part = disk.live.get(start..start + out.len());
+        out.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(|disk| disk.live.resize(len as usize, 0))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.change(|disk| disk.durable.clone_from(&disk.live))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.change(|disk| disk.live[offset as usize..][..data.len()].copy_from_slice(data))
+    }
+}
+
+fn recipe(width: u32) -> Recipe {
+    Recipe {
+        backbone: "test".into(),
+        backbone_hash: [7; 32],
+        view: View {
+            fit: Fit::Squash,
+            width: 224,
+            height: 224,
+            pad: [116; 3],
+        },
+        set: FeatureSet::Final,
+        width,
+    }
+}
+
+fn sample(number: u64) -> NewSample {
+    NewSample {
+        sample: Sample {
+            label: format!("class {}", number % 2),
+            burst: format!("burst {number}"),
+            time_us: number,
+            source: "test".into(),
+            content: [number as u8; 32],
+            photo: Some(Photo {
+                width: 8,
+                height: 8,
+                bytes: 3000,
+                verbatim: true,
+            }),
+        },
+        features: vec![number as f32; 40],
+        photo: Some(vec![number as u8; 3000]),
+    }
+}
+
+fn head() -> HeadRecord {
+    let settings = Settings {
+        kind: HeadKind::Ridge,
+        normalization: Normalization::L2,
+        penalty: 0.1,
+    };
+    let trained = head::train(&blobs(&Blob::FEW, 1), settings).unwrap();
+    HeadRecord {
+        recipe: recipe(40),
+        learned: trained.learned().clone(),
+        request: Request::default(),
+        chosen_upto_id: 1,
+        native: true,
+        time_us: 5,
+    }
+}
+
+/// Collects, trains, forgets; stops at the first error. Returns the ids that were acknowledged and how many heads were.
+fn work(store: &Store, head: &HeadRecord) -> (Vec<u64>, u64, Option<StoreError>) {
+    let (mut ids, mut versions) = (Vec::new(), 0);
+    for number in 0..4 {
+        match store.write(|tx| tx.add_sample(&sample(number), &recipe(40))) {
+            Ok(id) => ids.push(id),
+            Err(error) => return (ids, versions, Some(error)),
+        }
+        match store.write(|tx| tx.put_head(head, Origin::Train)) {
+            Ok(version) => versions = version,
+            Err(error) => return (ids, versions, Some(error)),
+        }
+    }
+    (ids, versions, None)
+}
+
+#[test]
+fn whatever_operation_fails_acknowledged_work_is_there_after_the_power_returns() {
+    let head = head();
+    let empty = Cable::new(Vec::new(), None, io::ErrorKind::Other);
+    drop(Store::on(empty.clone(), 1).unwrap());
+    let image = empty.durable();
+    let whole = Cable::new(image.clone(), None, io::ErrorKind::Other);
+    let store = Store::on(whole.clone(), 1).unwrap();
+    assert!(work(&store, &head).2.is_none());
+    drop(store);
+    let operations = whole.operations();
+    assert!(operations > 30, "{operations}");
+    for kind in [io::ErrorKind::Other, io::ErrorKind::StorageFull] {
+        for dies_at in 1..=operations {
+            let cable = Cable::new(image.clone(), Some(dies_at), kind);
+            let (ids, version, error) = match Store::on(cable.clone(), 1) {
+                Ok(store) => work(&store, &head),
+                Err(error) => (vec![], 0, Some(error)),
+            };
+            if let (io::ErrorKind::StorageFull, Some(error)) = (kind, error) {
+                let said = error.to_string();
+                assert!(
+                    said.contains("full") || said.contains("earlier write"),
+                    "{said}"
+                );
+            }
+            let again = Cable::new(cable.durable(), None, io::ErrorKind::Other);
+            let store = Store::on(again, 1).unwrap();
+            let there = store.samples().unwrap();
+            assert!(
+                ids.iter().all(|id| there.contains_key(id)),
+                "operation {dies_at}"
+            );
+            assert!(there.len() <= ids.len() + 1);
+            for id in there.keys() {
+                assert_eq!(store.photo(*id).unwrap().map(|p| p.len()), Some(3000));
+            }
+            assert_eq!(store.features(&recipe(40)).unwrap().len(), there.len());
+            if version > 0 {
+                let (current, found) = store.current_head().unwrap();
+                assert!(current >= version && found == head);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_that_does_not_fit_its_recipe_is_never_put_in_use() {
+    let cable = Cable::new(Vec::new(), None, io::ErrorKind::Other);
+    let store = Store::on(cable, 1).unwrap();
+    let mut wrong = head();
+    wrong.recipe.width = 41;
+    assert!(
+        store
+            .write(|tx| tx.put_head(&wrong, Origin::Train))
+            .is_err()
+    );
+    assert!(matches!(store.current_head(), Err(StoreError::NoHead)));
+    assert!(store.versions().unwrap().is_empty());
+}
+
+#[test]
+fn features_that_are_not_finite_are_not_stored() {
+    let store = Store::on(Cable::new(Vec::new(), None, io::ErrorKind::Other), 1).unwrap();
+    let mut bad = sample(0);
+    bad.features[3] = f32::NAN;
+    assert!(store.write(|tx| tx.add_sample(&bad, &recipe(40))).is_err());
+    assert!(store.samples().unwrap().is_empty() && store.photo_bytes().unwrap() == 0);
+}
+
+#[test]
+fn forgetting_leaves_nothing_behind() {
+    let store = Store::on(Cable::new(Vec::new(), None, io::ErrorKind::Other), 1).unwrap();
+    let id = store
+        .write(|tx| tx.add_sample(&sample(1), &recipe(40)))
+        .unwrap();
+    assert_eq!(store.find_content(&[1; 32], "class 1").unwrap(), Some(id));
+    store.write(|tx| tx.remove_sample(id, 9)).unwrap();
+    assert!(store.samples().unwrap().is_empty() && store.features(&recipe(40)).unwrap().is_empty());
+    assert_eq!(
+        (store.photo(id).unwrap(), store.photo_bytes().unwrap()),
+        (None, 0)
+    );
+    assert_eq!(store.find_content(&[1; 32], "class 1").unwrap(), None);
+    let next = store
+        .write(|tx| tx.add_sample(&sample(2), &recipe(40)))
+        .unwrap();
+    assert!(next > id, "ids are never used again");
+}
