@@ -75,7 +75,7 @@ impl Normalizer {
         match self.kind {
             Normalization::None => to.copy_from_slice(from),
             Normalization::L2 => {
-                let square: f64 = from.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+                let square = super::gram::dot(from, from);
                 let factor = if square > 0.0 {
                     1.0 / square.sqrt()
                 } else {

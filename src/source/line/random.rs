@@ -1,6 +1,7 @@
 //! Random numbers, as a stream and as a field.
 //!
-//! Owns: the forms of random numbers that drawing needs, and noise that depends on the place alone. Does not own: the generator. Invariant: whole-number arithmetic, so every machine draws the
+//! Owns: the forms of random numbers that drawing needs, and noise that depends on the place alone. Does not own: the
+//! generator. Invariant: whole-number arithmetic, so every machine draws the
 //! same.
 
 use super::number::{floor, mix};

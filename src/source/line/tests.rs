@@ -1,3 +1,5 @@
+//! What the simulated line promises: the same bytes for a seed, parts in sight, an evening darker than the day.
+
 use super::*;
 use sha2::{Digest, Sha256};
 
