@@ -14,7 +14,7 @@ use crate::label::{self, LabelError};
 use crate::learn::{self, LearnError, Report};
 use crate::preprocess::{self, Fit, Image, PreprocessError};
 use crate::source::Payload;
-use crate::store::{HeadRecord, NewSample, Origin, Photo, Sample, Store, StoreError};
+use crate::store::{HeadRecord, NewSample, Origin, Photo, Rows, Sample, Store, StoreError};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
@@ -228,26 +228,41 @@ pub fn training_set(
     if samples.is_empty() {
         return Err(PipelineError::NoSamples);
     }
-    let mut features = store.features(recipe)?;
+    let stored = store.features(recipe)?;
     let missing: Vec<u64> = samples
         .keys()
-        .filter(|id| !features.contains_key(id))
+        .filter(|id| stored.ids.binary_search(id).is_err())
         .copied()
         .collect();
-    if !missing.is_empty() {
-        features.extend(embed_missing(
-            store,
-            recipe,
-            &missing,
-            samples.len(),
-            embed,
-        )?);
-    }
-    let set = assemble(&samples, features, recipe)?;
+    let rows = if missing.is_empty() && stored.ids.len() == samples.len() {
+        stored.numbers
+    } else {
+        let new = embed_missing(store, recipe, &missing, samples.len(), embed)?;
+        merge(&samples, &stored, new, recipe.width as usize)
+    };
+    let set = assemble(&samples, rows, recipe)?;
     Ok(TrainingSet {
         ids: samples.into_keys().collect(),
         samples: set,
     })
+}
+
+/// Stored and new rows in order of the samples.
+fn merge(
+    samples: &BTreeMap<u64, Sample>,
+    stored: &Rows,
+    new: Vec<(u64, Vec<f32>)>,
+    width: usize,
+) -> Vec<f32> {
+    let mut new: BTreeMap<u64, Vec<f32>> = new.into_iter().collect();
+    let mut rows = Vec::with_capacity(samples.len() * width);
+    for id in samples.keys() {
+        match stored.ids.binary_search(id) {
+            Ok(index) => rows.extend(&stored.numbers[index * width..(index + 1) * width]),
+            Err(_) => rows.extend(new.remove(id).unwrap_or_default()),
+        }
+    }
+    rows
 }
 
 fn embed_missing(
@@ -280,16 +295,14 @@ fn embed_missing(
 
 fn assemble(
     samples: &BTreeMap<u64, Sample>,
-    mut features: BTreeMap<u64, Vec<f32>>,
+    rows: Vec<f32>,
     recipe: &Recipe,
 ) -> Result<Samples, PipelineError> {
     let mut names: Vec<String> = samples.values().map(|s| s.label.clone()).collect();
     names.sort();
     names.dedup();
-    let mut rows = Vec::with_capacity(samples.len() * recipe.width as usize);
     let (mut labels, mut groups) = (Vec::new(), Vec::new());
-    for (id, sample) in samples {
-        rows.extend(features.remove(id).unwrap_or_default());
+    for sample in samples.values() {
         labels.push(names.binary_search(&sample.label).unwrap_or(0) as u32);
         groups.push(group(&sample.burst));
     }

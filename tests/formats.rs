@@ -46,8 +46,13 @@ fn a_field_of_version_1_opens_and_goes_on() {
     let (version, record) = store.current_head().unwrap();
     assert_eq!((version, record.learned.labels.len()), (2, 3));
     let features = store.features(&record.recipe).unwrap();
-    assert_eq!(features.len(), 5);
-    for (id, vector) in &features {
+    assert_eq!(features.ids.len(), 5);
+    let width = record.recipe.width as usize;
+    for (id, vector) in features
+        .ids
+        .iter()
+        .zip(features.numbers.chunks_exact(width))
+    {
         let scores = record.learned.scores(vector).unwrap();
         let best = fieldhead::decision::best(&scores);
         assert_eq!(record.learned.labels[best], samples[id].label);
@@ -56,7 +61,7 @@ fn a_field_of_version_1_opens_and_goes_on() {
     let set =
         fieldhead::pipeline::training_set(&store, &record.recipe, |_| Ok(Vec::new())).unwrap();
     let mut head = head::resume(&record.learned, &set.samples).unwrap();
-    head.learn(&features[&1], "washer", 9).unwrap();
+    head.learn(&features.numbers[..width], "washer", 9).unwrap();
     let next = fieldhead::store::HeadRecord {
         learned: head.learned().clone(),
         ..record

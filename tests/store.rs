@@ -187,7 +187,7 @@ fn whatever_operation_fails_acknowledged_work_is_there_after_the_power_returns()
             for id in there.keys() {
                 assert_eq!(store.photo(*id).unwrap().map(|p| p.len()), Some(3000));
             }
-            assert_eq!(store.features(&recipe(40)).unwrap().len(), there.len());
+            assert_eq!(store.features(&recipe(40)).unwrap().ids.len(), there.len());
             if version > 0 {
                 let (current, found) = store.current_head().unwrap();
                 assert!(current >= version && found == head);
@@ -228,7 +228,9 @@ fn forgetting_leaves_nothing_behind() {
         .unwrap();
     assert_eq!(store.find_content(&[1; 32], "class 1").unwrap(), Some(id));
     store.write(|tx| tx.remove_sample(id, 9)).unwrap();
-    assert!(store.samples().unwrap().is_empty() && store.features(&recipe(40)).unwrap().is_empty());
+    assert!(
+        store.samples().unwrap().is_empty() && store.features(&recipe(40)).unwrap().ids.is_empty()
+    );
     assert_eq!(
         (store.photo(id).unwrap(), store.photo_bytes().unwrap()),
         (None, 0)

@@ -17,8 +17,9 @@ import onnxruntime
 import golden
 import graph
 import weights
+from calibration import Calibration
 from networks import NETWORKS, SIDE
-from quantize import PAD_VALUE, Calibration
+from quantize import PAD_VALUE
 
 MODELS = pathlib.Path(__file__).resolve().parent.parent
 RANGES = pathlib.Path(__file__).resolve().parent / "ranges"
@@ -61,15 +62,14 @@ def build(name: str, wheels: pathlib.Path | None) -> dict[str, bytes]:
     """File name -> bytes of everything in the backbone's folder."""
     card = read_card(name)
     network = load_network(name, card, wheels)
-    calibration = Calibration.read(RANGES / f"{name}.toml")
-    writer = graph.Quantized(calibration)
-    model = graph.to_bytes(graph.write(calibration.equalize(network), writer, name))
+    writer = graph.Quantized(network, Calibration.read(RANGES / f"{name}.toml"))
+    model = graph.to_bytes(writer.write(name))
     picture = golden.picture()
     return {
         "model.onnx": model,
         "golden.png": golden.png(picture),
         "golden.f32": b"".join(output.astype("<f4").tobytes() for output in run(model, picture)),
-        "card.toml": (card["written by hand"] + MARK + written_half(network, writer, model)).encode(),
+        "card.toml": (card["written by hand"] + MARK + written_half(writer, model)).encode(),
     }
 
 
@@ -98,15 +98,16 @@ def run(model: bytes, picture: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {"image": picture.transpose(2, 0, 1)[None]})
 
 
-def written_half(network, writer, model: bytes) -> str:
+def written_half(writer: graph.Quantized, model: bytes) -> str:
     lines = ["[model]", 'file = "model.onnx"', f'sha256 = "{weights.sha256(model)}"']
     lines += [f"bytes = {len(model)}", f"macs = {writer.macs}", ""]
     lines += ["[input]", 'name = "image"', f"width = {SIDE}", f"height = {SIDE}", "channels = 3"]
     lines += [f"pad_value = {PAD_VALUE}", ""]
-    for output, width in graph.outputs(network):
+    for output, width in graph.outputs(writer.network):
         lines += ["[[output]]", f'name = "{output}"', f"width = {width}", ""]
-    for cut, channels, side in writer.cuts[FIRST_CUT - 1 :]:
-        lines += ["[[cut]]", f'name = "{cut}"', f"channels = {channels}", f"height = {side}", f"width = {side}", ""]
+    for block in writer.network.blocks[FIRST_CUT - 1 :]:
+        channels, side = writer.sizes[block.end]
+        lines += ["[[cut]]", f'name = "{block.end}"', f"channels = {channels}", f"height = {side}", f"width = {side}", ""]
     lines += ["[golden]", 'picture = "golden.png"', 'features = "golden.f32"', ""]
     return "\n".join(lines)
 

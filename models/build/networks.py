@@ -17,11 +17,9 @@ class Conv:
     """A convolution with its BatchNorm folded in: `weight` is [out, in / groups, k, k]."""
 
     name: str
+    output: str  # name of the tensor it makes
     weight: np.ndarray
     bias: np.ndarray
-    # BatchNorm's own shift and gain: mean and standard deviation of each output channel over the training set.
-    centre: np.ndarray
-    spread: np.ndarray
     stride: int
     pads: tuple[int, int, int, int]  # ONNX order: top, left, bottom, right
     groups: int
@@ -42,10 +40,16 @@ class Conv:
 
 @dataclass(frozen=True)
 class Block:
-    """Expand (not in the first block), depthwise, project."""
+    """Expand (not in the first block), depthwise, project; then, where `residual`, its own input is added."""
 
     convs: tuple[Conv, ...]
     residual: bool
+    stage: str  # blocks of one stage share their channels through the additions
+    end: str  # name of the tensor it makes: the one at which the next block begins
+
+    @property
+    def channels(self) -> int:
+        return self.convs[-1].channels
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,12 @@ class Network:
     stem: Conv
     blocks: tuple[Block, ...]
     head: Conv
-    taps: dict[int, int]  # number of the block whose end is tapped -> its channels
+    taps: dict[str, int]  # tensor at the end of a stage -> its channels
+
+    @property
+    def convs(self) -> list[Conv]:
+        """In the order in which they run."""
+        return [self.stem, *(conv for block in self.blocks for conv in block.convs), self.head]
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,8 @@ class Reader:
     def __init__(self, state: dict, epsilon: float, pads):
         self.state, self.epsilon, self.pads = state, epsilon, pads
 
-    def conv(self, name: str, weight: str, norm: str, stride=1, depthwise=False, relu6=True) -> Conv:
+    def conv(self, name: str, names: tuple[str, str], output: str, stride=1, depthwise=False, relu6=True) -> Conv:
+        weight, norm = names
         kernel = self.state[f"{weight}.weight"].astype(np.float64)
         gain, shift, mean, variance = (
             self.state[f"{norm}.{part}"].astype(np.float64)
@@ -113,10 +123,9 @@ class Reader:
         factor = gain / np.sqrt(variance + self.epsilon)
         return Conv(
             name=name,
+            output=output,
             weight=kernel * factor[:, None, None, None],
             bias=shift - mean * factor,
-            centre=shift,
-            spread=np.abs(gain),
             stride=stride,
             pads=self.pads(kernel.shape[2], stride),
             groups=kernel.shape[0] if depthwise else 1,
@@ -124,22 +133,25 @@ class Reader:
         )
 
     def network(self, stages, stem, blocks, head) -> Network:
-        """`stem` and `head` name (weight, norm); `blocks(index, expanded)` names them for each conv of a block."""
-        made, taps, channels = [], {}, 32
+        """`stem` and `head` are the (weight, norm) of a layer; `blocks(index, expanded)` lists those of a block."""
+        made, taps, channels = [], {}, self.state[f"{stem[0]}.weight"].shape[0]
+        count = sum(stage.repeats for stage in stages)
         for stage in stages:
             for repeat in range(stage.repeats):
                 index, stride = len(made), stage.stride if repeat == 0 else 1
-                names = blocks(index, stage.expand > 1)
-                *expand, depthwise, project = names
-                convs = [self.conv(f"b{index}e", *pair) for pair in expand]
-                convs.append(self.conv(f"b{index}d", *depthwise, stride=stride, depthwise=True))
-                convs.append(self.conv(f"b{index}p", *project, relu6=False))
-                made.append(Block(tuple(convs), residual=stride == 1 and channels == stage.channels))
+                end = f"block{index + 1}_in" if index + 1 < count else "head_in"
+                residual = stride == 1 and channels == stage.channels
+                label = f"b{index}"
+                *expand, depthwise, project = blocks(index, stage.expand > 1)
+                convs = [self.conv(f"{label}e", names, f"{label}e") for names in expand]
+                convs.append(self.conv(f"{label}d", depthwise, f"{label}d", stride=stride, depthwise=True))
+                convs.append(self.conv(f"{label}p", project, f"{label}p" if residual else end, relu6=False))
+                made.append(Block(tuple(convs), residual, f"stage{stage.channels}", end))
                 channels = stage.channels
             if stage.tapped:
-                taps[len(made) - 1] = channels
-        stem_conv = self.conv("stem", *stem, stride=2)
-        return Network(stem_conv, tuple(made), self.conv("head", *head), taps)
+                taps[end] = channels
+        first = self.conv("stem", stem, "block0_in", stride=2)
+        return Network(first, tuple(made), self.conv("head", head, "head"), taps)
 
 
 def efficientnet_lite0(state: dict) -> Network:

@@ -1,28 +1,32 @@
 """From float64 layers to integers and scales.
 
-Owns: equalization of the channels between two convolutions, weight scales, rounding, bias in 32 bits. Does not own: the
-calibrated ranges and bias corrections (`ranges/NAME.toml`). Invariant: elementwise arithmetic and exactly rounded sums
-only, so that every machine writes the same bytes.
+Owns: the scale of every tensor, the 32-bit biases, and the input's normalization, which goes into the first convolution.
+Does not own: how weights are rounded (rounding.py). Invariant: elementwise arithmetic and exactly rounded sums only, so
+that every machine writes the same bytes.
 
-Every ReLU6 tensor is stored as u8 with zero point 0 and scale 6/255: storing it clips to [0, 6], and no Clip node is
-needed. Inside a block a channel whose values stay small is scaled up to fill that range and the next convolution's
-weights are divided by the same factor: eight bits per channel at no cost (Nagel et al. 2019, section 4.1).
+A ReLU6 tensor is stored with zero point 0 and scale 6/255: storing it clips it to [0, 6], and no Clip node is needed.
 """
 
 import math
-import pathlib
-import tomllib
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from calibration import SHIFT_PARTS, Calibration
 from networks import Conv, Network
 from rounding import rounded
 
-MEAN = (0.485, 0.456, 0.406)  # ImageNet's, RGB, of values between 0 and 1
+# ImageNet's, RGB, of levels between 0 and 1: what both networks were trained with.
+MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-PAD_VALUE = 116  # grey level nearest to MEAN in all channels: round(255 * (0.485 + 0.456 + 0.406) / 3) is 114.5 ... see README
+# The input's zero point, and so the level of the network's own padding: 255 times the mean of the middle channel. The
+# original pads each channel with its mean, (124, 116, 104); a quantized tensor has one level for all. Between 104 and
+# 120 it hardly matters.
+PAD_VALUE = 116
 TOP = 6.0
+# Keeps the bias of a channel whose weights are all but zero within 29 bits.
+BIAS_LIMIT = 2.0**29
+LEAST_SCALE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Integers:
-    """An integer convolution: real weight = weight * scale[out], real bias = bias * input scale * scale[out]."""
+    """Real weight = weight * scale[out]; real bias = bias * bias_scale[out], the input's scale times the weight's."""
 
     weight: np.ndarray
     scale: np.ndarray
@@ -53,40 +57,25 @@ def scale_of(low: float, high: float) -> Scale:
     return Scale(scale, int(np.rint(-low / np.float64(scale))))
 
 
-def fold_normalization(stem: Conv) -> Conv:
-    """Moves (x / 255 - MEAN) / STD into the stem, for an input of (x - PAD_VALUE) / 255."""
+def scales(network: Network, calibration: Calibration) -> dict[str, Scale]:
+    """Tensor -> its scale."""
+    bounded = {conv.output: RELU6 for conv in network.convs if conv.relu6}
+    return {"image": IMAGE} | bounded | {name: scale_of(*ends) for name, ends in calibration.range.items()}
+
+
+def fold_normalization(network: Network) -> Network:
+    """Moves (x / 255 - MEAN) / STD into the first convolution, for an input of (x - PAD_VALUE) / 255."""
+    stem = network.stem
     std = np.array(STD)[None, :, None, None]
     offset = (PAD_VALUE / 255 - np.array(MEAN))[None, :, None, None] / std
     moved = [math.fsum(kernel.ravel()) for kernel in stem.weight * offset]
-    return replace(stem, weight=stem.weight / std, bias=stem.bias + np.array(moved))
+    return replace(network, stem=replace(stem, weight=stem.weight / std, bias=stem.bias + np.array(moved)))
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What was measured on photos; calibrate.py writes it."""
-
-    scales: dict[str, Scale]  # of the tensors that ReLU6 does not bound
-    reach: dict[str, np.ndarray]  # conv -> where the values of each channel end, at most TOP
-    shift: dict[str, np.ndarray]  # conv -> what is added to its bias, in the unit of the equalized bias
-
-    @staticmethod
-    def read(path: pathlib.Path) -> "Calibration":
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Calibration(
-            scales={name: scale_of(*ends) for name, ends in raw["range"].items()},
-            reach={name: np.array(ends) for name, ends in raw.get("reach", {}).items()},
-            shift={name: np.array(shift) for name, shift in raw.get("shift", {}).items()},
-        )
-
-    def equalize(self, network: Network) -> Network:
-        return replace(network, stem=fold_normalization(network.stem))
-
-
-def integers(conv: Conv, input_scale: Scale, shift: np.ndarray) -> Integers:
-    """`shift` is added to the bias, in the unit of the (equalized) bias."""
-    bias = conv.bias + shift
-    # A dead channel has nearly no weights: keep its bias within 29 bits.
-    floor = np.abs(bias) / (np.float64(input_scale.scale) * 2.0**29)
-    weight, scale = rounded(conv.weight, np.maximum(floor, 1e-12))
-    bias_scale = input_scale.scale * scale
+def integers(conv: Conv, source: Scale, target: Scale, shift: list[int]) -> Integers:
+    """`shift` is added to the bias, in sixteenths of a step of `target`."""
+    bias = conv.bias + np.array(shift) * (np.float64(target.scale) / SHIFT_PARTS)
+    floor = np.abs(bias) / (np.float64(source.scale) * BIAS_LIMIT)
+    weight, scale = rounded(conv.weight, np.maximum(floor, LEAST_SCALE))
+    bias_scale = source.scale * scale
     return Integers(weight, scale, np.rint(bias / bias_scale.astype(np.float64)).astype(np.int32), bias_scale)

@@ -90,10 +90,10 @@ impl Cholesky {
             let radius = diagonal.hypot(x[k]);
             let (c, s) = (radius / diagonal, x[k] / diagonal);
             self.row_mut(start + k)[start + k] = radius;
-            for i in k + 1..x.len() {
+            for (i, x) in x.iter_mut().enumerate().skip(k + 1) {
                 let entry = &mut self.row_mut(start + i)[start + k];
-                *entry = (*entry + s * x[i]) / c;
-                x[i] = c * x[i] - s * *entry;
+                *entry = (*entry + s * *x) / c;
+                *x = c * *x - s * *entry;
             }
         }
     }
@@ -111,10 +111,10 @@ impl Cholesky {
             let radius = square.sqrt();
             let (c, s) = (radius / diagonal, x[k] / diagonal);
             self.row_mut(k)[k] = radius;
-            for i in k + 1..x.len() {
+            for (i, x) in x.iter_mut().enumerate().skip(k + 1) {
                 let entry = &mut self.row_mut(i)[k];
-                *entry = (*entry - s * x[i]) / c;
-                x[i] = c * x[i] - s * *entry;
+                *entry = (*entry - s * *x) / c;
+                *x = c * *x - s * *entry;
             }
         }
         Some(())

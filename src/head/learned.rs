@@ -90,9 +90,8 @@ impl Learned {
             inverse_temperature,
             unknown_below,
         } = self.calibration;
-        if !(inverse_temperature > 0.0 && inverse_temperature.is_finite())
-            || !(0.0..=1.0).contains(&unknown_below)
-        {
+        let warm = inverse_temperature > 0.0 && inverse_temperature.is_finite();
+        if !warm || !(0.0..=1.0).contains(&unknown_below) {
             return Err(damaged("its calibration is out of range"));
         }
         self.settings.check()?;

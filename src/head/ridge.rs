@@ -92,8 +92,7 @@ impl Head for Ridge {
         crate::features::check(features, self.z.width())?;
         let row = self.learned.normalizer.apply(features);
         let penalty = self.learned.settings.penalty;
-        let mut z = self.z.clone();
-        z.push(&row, label, group)?;
+        let z = self.z.with(&row, label, group)?;
         let mut factor = self.factor.clone();
         let followed = match &mut factor {
             Factor::Span(factor) => {

@@ -170,16 +170,24 @@ impl Samples {
         }
     }
 
-    /// Adds a row at the end.
-    pub(super) fn push(&mut self, row: &[f32], name: &str, group: u64) -> Result<(), HeadError> {
+    /// The same samples and one more at the end.
+    pub(super) fn with(&self, row: &[f32], name: &str, group: u64) -> Result<Samples, HeadError> {
         label::check(name)?;
         features::check(row, self.width)?;
-        self.rows.extend_from_slice(row);
-        self.groups.push(group);
-        self.labels.push(self.names.len() as u32);
-        self.names.push(name.to_owned());
-        self.settle_names();
-        Ok(())
+        let mut more = Samples {
+            width: self.width,
+            rows: Vec::with_capacity(self.rows.len() + self.width),
+            labels: self.labels.clone(),
+            names: self.names.clone(),
+            groups: self.groups.clone(),
+        };
+        more.rows.extend_from_slice(&self.rows);
+        more.rows.extend_from_slice(row);
+        more.groups.push(group);
+        more.labels.push(self.names.len() as u32);
+        more.names.push(name.to_owned());
+        more.settle_names();
+        Ok(more)
     }
 
     /// The last row that has these numbers and this label.
@@ -227,9 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn pushing_then_removing_changes_nothing() {
-        let mut samples = three();
-        samples.push(&[7.0, 8.0], "ab", 9).unwrap();
+    fn adding_then_removing_changes_nothing() {
+        let mut samples = three().with(&[7.0, 8.0], "ab", 9).unwrap();
         assert_eq!(samples.names(), ["a", "ab", "b"]);
         let index = samples.find(&[7.0, 8.0], "ab").unwrap();
         samples.remove(index);

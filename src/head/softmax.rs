@@ -75,9 +75,8 @@ impl Head for Softmax {
 
     fn learn(&mut self, features: &[f32], label: &str, group: u64) -> Result<(), HeadError> {
         crate::features::check(features, self.z.width())?;
-        let mut z = self.z.clone();
-        z.push(&self.learned.normalizer.apply(features), label, group)?;
-        self.adopt(z)
+        let row = self.learned.normalizer.apply(features);
+        self.adopt(self.z.with(&row, label, group)?)
     }
 
     fn forget(&mut self, features: &[f32], label: &str) -> Result<(), HeadError> {

@@ -85,6 +85,15 @@ pub enum StoreError {
     Fhead(#[from] FheadError),
 }
 
+/// Feature vectors of samples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// Ascending.
+    pub ids: Vec<u64>,
+    /// `[ids, width]`, row by row.
+    pub numbers: Vec<f32>,
+}
+
 enum Db {
     Writer(Database),
     Reader(ReadOnlyDatabase),
@@ -208,24 +217,29 @@ impl Store {
         Ok(value.map(|id| id.value()))
     }
 
-    /// Stored vectors of a recipe by sample id; samples that were never embedded by it are missing.
-    pub fn features(&self, recipe: &Recipe) -> Result<BTreeMap<u64, Vec<f32>>, StoreError> {
+    /// Stored vectors of a recipe in order of their samples; samples that were never embedded by it are missing.
+    pub fn features(&self, recipe: &Recipe) -> Result<Rows, StoreError> {
+        let mut found = Rows::default();
         let (Some(number), Some(table)) = (self.recipe_number(recipe)?, self.table(FEATURES)?)
         else {
-            return Ok(BTreeMap::new());
+            return Ok(found);
         };
-        let mut features = BTreeMap::new();
+        let width = recipe.width as usize;
         let range = table
             .range((number, 0)..=(number, u64::MAX))
             .map_err(from_storage)?;
         for row in range {
             let (key, value) = row.map_err(from_storage)?;
-            let vector = floats(value.value());
-            crate::features::check(&vector, recipe.width as usize)
+            let start = found.numbers.len();
+            let numbers = value.value().chunks_exact(4);
+            found
+                .numbers
+                .extend(numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            crate::features::check(&found.numbers[start..], width)
                 .map_err(|e| StoreError::Damaged(e.to_string()))?;
-            features.insert(key.value().1, vector);
+            found.ids.push(key.value().1);
         }
-        Ok(features)
+        Ok(found)
     }
 
     fn recipe_number(&self, recipe: &Recipe) -> Result<Option<u32>, StoreError> {
@@ -414,11 +428,4 @@ fn collect<T: DeserializeOwned>(
         Ok((key.value(), decode(value.value(), table)?))
     })
     .collect()
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect()
 }

@@ -129,7 +129,7 @@ impl Transaction {
             time_us: head.time_us,
             origin: origin.clone(),
             kind: head.learned.settings.kind.to_string(),
-            samples: head.learned.n_samples as u64,
+            samples: head.learned.n_samples,
             classes: head.learned.labels.len() as u32,
         };
         self.put(VERSIONS, version, &line)?;

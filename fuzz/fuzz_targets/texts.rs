@@ -1,0 +1,13 @@
+//! Any text as a card, as settings, as a label, as a source.
+#![no_main]
+
+use fieldhead::{backbone::Card, config::Settings, label, source};
+
+libfuzzer_sys::fuzz_target!(|text: &str| {
+    let _ = Card::parse(text);
+    let _ = Settings::parse(text);
+    let _ = label::check(text);
+    if !text.starts_with("file:") {
+        let _ = source::open(text);
+    }
+});
