@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut last = None;
         for _ in 0..RUNS {
             let start = Instant::now();
-            let z = Normalizer::fit(Normalization::L2, &samples).apply_all(&samples);
+            let z = Normalizer::fit(Normalization::L2, &samples).apply_all(samples.clone());
             let solved = Problem::new(&z).solve(penalty, None)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
             last = Some((z, solved));

@@ -359,16 +359,16 @@ pub fn check_native(record: &HeadRecord) -> Result<(), PipelineError> {
 /// The head that goes on learning from where `record` stands.
 pub fn resume(
     record: &HeadRecord,
-    set: &TrainingSet,
+    set: TrainingSet,
 ) -> Result<Box<dyn Head + Send>, PipelineError> {
     check_native(record)?;
-    Ok(head::resume(&record.learned, &set.samples)?)
+    Ok(head::resume(&record.learned, set.samples)?)
 }
 
 /// Learns one more sample. The features are not in the set yet.
 pub fn correct(
     record: &HeadRecord,
-    set: &TrainingSet,
+    set: TrainingSet,
     features: &[f32],
     naming: &Naming,
 ) -> Result<HeadRecord, PipelineError> {
@@ -385,7 +385,7 @@ pub fn correct(
 /// Learns that a sample of the set carries another label.
 pub fn relabel(
     record: &HeadRecord,
-    set: &TrainingSet,
+    set: TrainingSet,
     id: u64,
     label: &str,
     time_us: u64,
@@ -397,8 +397,9 @@ pub fn relabel(
         .map_err(|_| StoreError::NoSample(id))?;
     let features = set.samples.row(row).to_vec();
     let old = set.samples.label(row).to_owned();
+    let group = set.samples.groups[row];
     let mut head = resume(record, set)?;
-    head.learn(&features, label, set.samples.groups[row])?;
+    head.learn(&features, label, group)?;
     head.forget(&features, &old)?;
     Ok(HeadRecord {
         learned: head.learned().clone(),

@@ -122,7 +122,7 @@ fn a_head_that_was_kept_goes_on_as_if_it_never_stopped() {
         let bytes = postcard::to_stdvec(whole.learned()).unwrap();
         let kept: Learned = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(&kept, whole.learned());
-        let mut resumed = head::resume(&kept, samples).unwrap();
+        let mut resumed = head::resume(&kept, samples.clone()).unwrap();
         assert_eq!(resumed.learned(), whole.learned());
         whole.learn(&row, "class 1", 99).unwrap();
         resumed.learn(&row, "class 1", 99).unwrap();

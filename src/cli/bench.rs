@@ -124,7 +124,7 @@ fn time_heads(context: &Context, embedder: &Embedder) -> Result<HeadTimes> {
         .map(|x| x * 0.9)
         .collect::<Vec<_>>();
     let start = Instant::now();
-    let record = pipeline::correct(&change.record, &set, &features, &naming)?;
+    let record = pipeline::correct(&change.record, set, &features, &naming)?;
     let learn = ms_since(start);
     let new = NewSample {
         sample: Sample {

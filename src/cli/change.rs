@@ -57,7 +57,7 @@ fn correct_photo(
     let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep)?;
     let learning = Instant::now();
     let set = training_set(context, store, &head.recipe)?;
-    let record = pipeline::correct(head, &set, &new.features, &naming)?;
+    let record = pipeline::correct(head, set, &new.features, &naming)?;
     let ms_learn = ms_since(learning);
     let committing = Instant::now();
     let (id, version) = store.write(|tx| {
@@ -82,7 +82,7 @@ fn relabel(
     let time_us = now_us();
     let learning = Instant::now();
     let set = training_set(context, store, &head.recipe)?;
-    let record = pipeline::relabel(head, &set, id, label, time_us)?;
+    let record = pipeline::relabel(head, set, id, label, time_us)?;
     let ms_learn = ms_since(learning);
     let committing = Instant::now();
     let version = store.write(|tx| {

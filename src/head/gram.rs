@@ -9,7 +9,9 @@ use rayon::prelude::*;
 
 /// Columns of a Gram matrix computed as one piece of work: small enough to share between the cores of a board, large enough for
 /// the matrix product to reach its speed.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
+/// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
+const CHUNK: usize = 256;
 
 /// Inner product in f64. Partial sums in a fixed order let the compiler use its vectors.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
@@ -38,47 +40,79 @@ pub fn columns(rows: &[f32], width: usize) -> MatRef<'_, f32> {
 /// The Gram matrix `X Xᵀ` of rows `[n, width]`, both triangles, in f32.
 pub fn gram_f32(rows: &[f32], width: usize) -> Mat<f32> {
     let x = columns(rows, width);
-    gram(x, 1.0)
+    let mut product = Mat::zeros(x.ncols(), x.ncols());
+    add_products(product.as_mut(), x, 1.0);
+    mirror(product.as_mut());
+    product
 }
 
 /// The Gram matrix in f64.
 pub fn gram_f64(rows: &[f32], width: usize) -> Mat<f64> {
     let x = columns(rows, width);
-    let wide = Mat::from_fn(width, x.ncols(), |i, j| f64::from(x[(i, j)]));
-    gram(wide.as_ref(), 1.0)
+    let n = x.ncols();
+    let mut product = Mat::zeros(n, n);
+    let mut wide = Vec::new();
+    for first in (0..width).step_by(CHUNK) {
+        let count = CHUNK.min(width - first);
+        wide.clear();
+        for row in rows.chunks_exact(width) {
+            wide.extend(row[first..first + count].iter().map(|&x| f64::from(x)));
+        }
+        let part = MatRef::from_column_major_slice(&wide, count, n);
+        add_products(product.as_mut(), part, 1.0);
+    }
+    mirror(product.as_mut());
+    product
 }
 
 /// The other side, `Xᵀ X`, `width x width`, in f64.
 pub fn covariance_f64(rows: &[f32], width: usize) -> Mat<f64> {
-    let x = columns(rows, width);
-    let wide = Mat::from_fn(x.ncols(), width, |i, j| f64::from(x[(j, i)]));
-    gram(wide.as_ref(), 1.0)
+    let mut product = Mat::zeros(width, width);
+    let mut wide = Vec::new();
+    for some in rows.chunks(CHUNK * width) {
+        wide.clear();
+        wide.extend(some.iter().map(|&x| f64::from(x)));
+        let part = MatRef::from_column_major_slice(&wide, width, some.len() / width);
+        add_products(product.as_mut(), part.transpose(), 1.0);
+    }
+    mirror(product.as_mut());
+    product
 }
 
-/// `Aᵀ A`: the blocks below the diagonal are computed, those above copied.
-fn gram<T: ComplexField + Copy + Send + Sync>(a: MatRef<'_, T>, one: T) -> Mat<T> {
+/// Adds `Aᵀ A` to the blocks on and below the diagonal.
+fn add_products<T>(product: MatMut<'_, T>, a: MatRef<'_, T>, one: T)
+where
+    T: ComplexField + Copy + Send + Sync,
+{
     let n = a.ncols();
-    let mut product = Mat::<T>::zeros(n, n);
-    let blocks: Vec<MatMut<'_, T>> = column_blocks(product.as_mut());
+    let blocks: Vec<MatMut<'_, T>> = column_blocks(product);
     blocks.into_par_iter().enumerate().for_each(|(index, out)| {
         let first = index * BLOCK;
         let width = out.ncols();
-        let below = out.subrows_mut(first, n - first);
         matmul(
-            below,
-            Accum::Replace,
+            out.subrows_mut(first, n - first),
+            Accum::Add,
             a.subcols(first, n - first).transpose(),
             a.subcols(first, width),
             one,
             Par::Seq,
         );
     });
-    for j in 0..n {
-        for i in 0..j {
-            product[(i, j)] = product[(j, i)];
+}
+
+/// Copies what is below the diagonal above it, tile by tile: one of both sides is read across its columns.
+fn mirror<T: Copy>(mut square: MatMut<'_, T>) {
+    const TILE: usize = 16;
+    let n = square.ncols();
+    for left in (0..n).step_by(TILE) {
+        for top in (left..n).step_by(TILE) {
+            for j in left..(left + TILE).min(n) {
+                for i in top.max(j + 1)..(top + TILE).min(n) {
+                    square[(j, i)] = square[(i, j)];
+                }
+            }
         }
     }
-    product
 }
 
 fn column_blocks<T>(mut matrix: MatMut<'_, T>) -> Vec<MatMut<'_, T>> {

@@ -177,7 +177,7 @@ pub fn train(samples: &Samples, settings: Settings) -> Result<Box<dyn Head + Sen
 
 /// The head that `learned` came from, ready to go on with its settings. `samples` are those it learned from; where they are not
 /// (more were collected since, or an earlier version was put back), the next change makes it the head of all of them.
-pub fn resume(learned: &Learned, samples: &Samples) -> Result<Box<dyn Head + Send>, HeadError> {
+pub fn resume(learned: &Learned, samples: Samples) -> Result<Box<dyn Head + Send>, HeadError> {
     learned.validate()?;
     samples.check_classes()?;
     crate::features::check(samples.row(0), learned.width())?;

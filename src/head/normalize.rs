@@ -61,34 +61,33 @@ impl Normalizer {
 
     /// Scales one vector of the width it was fitted on.
     pub fn apply(&self, features: &[f32]) -> Vec<f32> {
-        let mut scaled = vec![0.0; features.len()];
-        self.write(features, &mut scaled);
+        let mut scaled = features.to_vec();
+        self.scale(&mut scaled);
         scaled
     }
 
-    /// Scales all rows.
-    pub fn apply_all(&self, samples: &Samples) -> Samples {
-        samples.map_rows(|from, to| self.write(from, to))
+    /// Scales all rows in their place.
+    pub fn apply_all(&self, samples: Samples) -> Samples {
+        samples.map_rows(|row| self.scale(row))
     }
 
-    fn write(&self, from: &[f32], to: &mut [f32]) {
+    fn scale(&self, row: &mut [f32]) {
         match self.kind {
-            Normalization::None => to.copy_from_slice(from),
+            Normalization::None => {}
             Normalization::L2 => {
-                let square = super::gram::dot(from, from);
+                let square = super::gram::dot(row, row);
                 let factor = if square > 0.0 {
                     1.0 / square.sqrt()
                 } else {
                     0.0
                 };
-                for (to, &from) in to.iter_mut().zip(from) {
-                    *to = (f64::from(from) * factor) as f32;
+                for x in row {
+                    *x = (f64::from(*x) * factor) as f32;
                 }
             }
             Normalization::Standardize => {
-                let moments = self.shift.iter().zip(&self.scale);
-                for ((to, &from), (shift, scale)) in to.iter_mut().zip(from).zip(moments) {
-                    *to = (from - shift) * scale;
+                for ((x, shift), scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
+                    *x = (*x - shift) * scale;
                 }
             }
         }
@@ -156,7 +155,7 @@ mod tests {
     fn standardize_gives_mean_zero_and_variance_one_and_drops_constants() {
         let set = samples(vec![1.0, 5.0, 3.0, 5.0]);
         let one = Normalizer::fit(Normalization::Standardize, &set);
-        assert_eq!(one.apply_all(&set).rows(), [-1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(one.apply_all(set.clone()).rows(), [-1.0, 0.0, 1.0, 0.0]);
         assert!(one.validate(2).is_ok() && one.validate(3).is_err());
     }
 }

@@ -35,13 +35,49 @@ enum Factor {
     Features(Cholesky),
 }
 
+impl Factor {
+    /// The factor with one more row; `None` when it has to be made again.
+    fn with(&self, z: &Samples, row: &[f32], penalty: f64) -> Option<Factor> {
+        Some(match self {
+            Factor::Span(factor) => {
+                let others = z.rows().chunks_exact(z.width());
+                let border: Vec<f64> = others.map(|other| gram::dot(other, row)).collect();
+                let mut factor = factor.clone();
+                factor.append(&border, gram::dot(row, row) + penalty)?;
+                Factor::Span(factor)
+            }
+            Factor::Features(factor) => {
+                let mut factor = factor.clone();
+                factor.update(&wide(row));
+                Factor::Features(factor)
+            }
+        })
+    }
+
+    /// The factor without the row at `index`; `None` when it has to be made again.
+    fn without(&self, index: usize, row: &[f32]) -> Option<Factor> {
+        Some(match self {
+            Factor::Span(factor) => {
+                let mut factor = factor.clone();
+                factor.remove(index);
+                Factor::Span(factor)
+            }
+            Factor::Features(factor) => {
+                let mut factor = factor.clone();
+                factor.downdate(&wide(row))?;
+                Factor::Features(factor)
+            }
+        })
+    }
+}
+
 impl Ridge {
     pub fn train(
         samples: &Samples,
         settings: Settings,
         normalizer: Normalizer,
     ) -> Result<Ridge, HeadError> {
-        let z = normalizer.apply_all(samples);
+        let z = normalizer.apply_all(samples.clone());
         let factor = factorize(&z, settings.penalty)?;
         let linear = solve(&z, &factor)?;
         Ok(Ridge {
@@ -62,7 +98,7 @@ impl Ridge {
     }
 
     /// The head as it was kept, with its factor made again from the samples.
-    pub fn resume(samples: &Samples, learned: &Learned) -> Result<Ridge, HeadError> {
+    pub fn resume(samples: Samples, learned: &Learned) -> Result<Ridge, HeadError> {
         let z = learned.normalizer.apply_all(samples);
         Ok(Ridge {
             factor: factorize(&z, learned.settings.penalty)?,
@@ -71,13 +107,16 @@ impl Ridge {
         })
     }
 
-    /// Takes over a changed training set, once everything about it is known to be well.
-    fn adopt(&mut self, z: Samples, factor: Factor) -> Result<(), HeadError> {
-        let linear = solve(&z, &factor)?;
-        self.learned.labels = z.names().to_vec();
-        self.learned.n_samples = z.n() as u64;
+    /// Takes over the factor of samples that changed, once its solution is known to be well.
+    fn adopt(&mut self, factor: Option<Factor>) -> Result<(), HeadError> {
+        let factor = match factor {
+            Some(factor) => factor,
+            None => factorize(&self.z, self.learned.settings.penalty)?,
+        };
+        let linear = solve(&self.z, &factor)?;
+        self.learned.labels = self.z.names().to_vec();
+        self.learned.n_samples = self.z.n() as u64;
         self.learned.model = Model::Linear(linear);
-        self.z = z;
         self.factor = factor;
         Ok(())
     }
@@ -91,50 +130,26 @@ impl Head for Ridge {
     fn learn(&mut self, features: &[f32], label: &str, group: u64) -> Result<(), HeadError> {
         crate::features::check(features, self.z.width())?;
         let row = self.learned.normalizer.apply(features);
-        let penalty = self.learned.settings.penalty;
-        let z = self.z.with(&row, label, group)?;
-        let mut factor = self.factor.clone();
-        let followed = match &mut factor {
-            Factor::Span(factor) => {
-                let rows = self.z.rows().chunks_exact(self.z.width());
-                let border: Vec<f64> = rows.map(|other| gram::dot(other, &row)).collect();
-                factor.append(&border, gram::dot(&row, &row) + penalty)
-            }
-            Factor::Features(factor) => {
-                factor.update(&wide(&row));
-                Some(())
-            }
-        };
-        if followed.is_none() {
-            factor = factorize(&z, penalty)?;
-        }
-        self.adopt(z, factor)
+        let factor = self
+            .factor
+            .with(&self.z, &row, self.learned.settings.penalty);
+        let last = self.z.n();
+        self.z.insert(last, &row, label, group)?;
+        self.adopt(factor).inspect_err(|_| self.z.remove(last))
     }
 
     fn forget(&mut self, features: &[f32], label: &str) -> Result<(), HeadError> {
         crate::features::check(features, self.z.width())?;
         let row = self.learned.normalizer.apply(features);
-        let index = self
-            .z
-            .find(&row, label)
-            .ok_or_else(|| HeadError::NotLearned {
-                label: label.to_owned(),
-            })?;
-        let mut z = self.z.clone();
-        z.remove(index);
-        z.check_classes()?;
-        let mut factor = self.factor.clone();
-        let followed = match &mut factor {
-            Factor::Span(factor) => {
-                factor.remove(index);
-                Some(())
-            }
-            Factor::Features(factor) => factor.downdate(&wide(&row)),
-        };
-        if followed.is_none() {
-            factor = factorize(&z, self.learned.settings.penalty)?;
+        let index = self.z.find(&row, label)?;
+        let group = self.z.groups[index];
+        let factor = self.factor.without(index, &row);
+        self.z.remove(index);
+        let adopted = self.z.check_classes().and_then(|()| self.adopt(factor));
+        if adopted.is_err() {
+            self.z.insert(index, &row, label, group)?;
         }
-        self.adopt(z, factor)
+        adopted
     }
 
     fn calibrate(&mut self, calibration: Calibration) {
@@ -275,9 +290,9 @@ fn centered_basis(z: &Samples) -> Result<(Mat<f64>, Vec<f64>), HeadError> {
         .map(|s| s / n as f64)
         .collect();
     let mean: Vec<f32> = mean.iter().map(|&x| x as f32).collect();
-    let centered = z.map_rows(|from, to| {
-        for ((to, from), mean) in to.iter_mut().zip(from).zip(&mean) {
-            *to = from - mean;
+    let centered = z.clone().map_rows(|row| {
+        for (x, mean) in row.iter_mut().zip(&mean) {
+            *x -= mean;
         }
     });
     let matrix = if n <= width {

@@ -151,50 +151,39 @@ impl Samples {
         Ok(chosen)
     }
 
-    /// The same samples with every row replaced by what `change` makes of it; the width stays.
-    pub(super) fn map_rows(&self, mut change: impl FnMut(&[f32], &mut [f32])) -> Samples {
-        let mut rows = vec![0.0; self.rows.len()];
-        for (from, to) in self
-            .rows
-            .chunks_exact(self.width)
-            .zip(rows.chunks_exact_mut(self.width))
-        {
-            change(from, to);
+    /// Changes every row in its place.
+    pub(super) fn map_rows(mut self, change: impl Fn(&mut [f32])) -> Samples {
+        for row in self.rows.chunks_exact_mut(self.width) {
+            change(row);
         }
-        Samples {
-            rows,
-            width: self.width,
-            labels: self.labels.clone(),
-            names: self.names.clone(),
-            groups: self.groups.clone(),
-        }
+        self
     }
 
-    /// The same samples and one more at the end.
-    pub(super) fn with(&self, row: &[f32], name: &str, group: u64) -> Result<Samples, HeadError> {
+    /// Adds a row at `index`; all or nothing.
+    pub(super) fn insert(
+        &mut self,
+        index: usize,
+        row: &[f32],
+        name: &str,
+        group: u64,
+    ) -> Result<(), HeadError> {
         label::check(name)?;
         features::check(row, self.width)?;
-        let mut more = Samples {
-            width: self.width,
-            rows: Vec::with_capacity(self.rows.len() + self.width),
-            labels: self.labels.clone(),
-            names: self.names.clone(),
-            groups: self.groups.clone(),
-        };
-        more.rows.extend_from_slice(&self.rows);
-        more.rows.extend_from_slice(row);
-        more.groups.push(group);
-        more.labels.push(self.names.len() as u32);
-        more.names.push(name.to_owned());
-        more.settle_names();
-        Ok(more)
+        let at = index * self.width;
+        self.rows.splice(at..at, row.iter().copied());
+        self.groups.insert(index, group);
+        self.labels.insert(index, self.names.len() as u32);
+        self.names.push(name.to_owned());
+        self.settle_names();
+        Ok(())
     }
 
     /// The last row that has these numbers and this label.
-    pub(super) fn find(&self, row: &[f32], name: &str) -> Option<usize> {
+    pub(super) fn find(&self, row: &[f32], name: &str) -> Result<usize, HeadError> {
         (0..self.n())
             .rev()
             .find(|&i| self.label(i) == name && self.row(i) == row)
+            .ok_or_else(|| HeadError::NotLearned { label: name.into() })
     }
 
     /// Takes a row out; a class without rows goes with it.
@@ -236,7 +225,9 @@ mod tests {
 
     #[test]
     fn adding_then_removing_changes_nothing() {
-        let mut samples = three().with(&[7.0, 8.0], "ab", 9).unwrap();
+        let mut samples = three();
+        samples.insert(1, &[7.0, 8.0], "ab", 9).unwrap();
+        assert_eq!((samples.label(1), samples.label(2)), ("ab", "a"));
         assert_eq!(samples.names(), ["a", "ab", "b"]);
         let index = samples.find(&[7.0, 8.0], "ab").unwrap();
         samples.remove(index);

@@ -30,7 +30,7 @@ impl Softmax {
         settings: Settings,
         normalizer: Normalizer,
     ) -> Result<Softmax, HeadError> {
-        let z = normalizer.apply_all(samples);
+        let z = normalizer.apply_all(samples.clone());
         let linear = Problem::new(&z).solve(settings.penalty, None)?.linear;
         Ok(Softmax {
             learned: Learned {
@@ -49,21 +49,21 @@ impl Softmax {
     }
 
     /// The head as it was kept; nothing is trained until something new comes.
-    pub fn resume(samples: &Samples, learned: &Learned) -> Softmax {
+    pub fn resume(samples: Samples, learned: &Learned) -> Softmax {
         Softmax {
             z: learned.normalizer.apply_all(samples),
             learned: learned.clone(),
         }
     }
 
-    fn adopt(&mut self, z: Samples) -> Result<(), HeadError> {
+    /// Follows what changed in the samples.
+    fn follow(&mut self) -> Result<(), HeadError> {
         let Model::Linear(before) = &self.learned.model;
-        let start = carry_over(before, &self.learned.labels, z.names(), z.width());
-        let solved = Problem::new(&z).solve(self.learned.settings.penalty, Some(&start))?;
+        let start = carry_over(before, &self.learned.labels, self.z.names(), self.z.width());
+        let solved = Problem::new(&self.z).solve(self.learned.settings.penalty, Some(&start))?;
         self.learned.model = Model::Linear(solved.linear);
-        self.learned.labels = z.names().to_vec();
-        self.learned.n_samples = z.n() as u64;
-        self.z = z;
+        self.learned.labels = self.z.names().to_vec();
+        self.learned.n_samples = self.z.n() as u64;
         Ok(())
     }
 }
@@ -76,22 +76,22 @@ impl Head for Softmax {
     fn learn(&mut self, features: &[f32], label: &str, group: u64) -> Result<(), HeadError> {
         crate::features::check(features, self.z.width())?;
         let row = self.learned.normalizer.apply(features);
-        self.adopt(self.z.with(&row, label, group)?)
+        let last = self.z.n();
+        self.z.insert(last, &row, label, group)?;
+        self.follow().inspect_err(|_| self.z.remove(last))
     }
 
     fn forget(&mut self, features: &[f32], label: &str) -> Result<(), HeadError> {
         crate::features::check(features, self.z.width())?;
         let row = self.learned.normalizer.apply(features);
-        let index = self
-            .z
-            .find(&row, label)
-            .ok_or_else(|| HeadError::NotLearned {
-                label: label.to_owned(),
-            })?;
-        let mut z = self.z.clone();
-        z.remove(index);
-        z.check_classes()?;
-        self.adopt(z)
+        let index = self.z.find(&row, label)?;
+        let group = self.z.groups[index];
+        self.z.remove(index);
+        let followed = self.z.check_classes().and_then(|()| self.follow());
+        if followed.is_err() {
+            self.z.insert(index, &row, label, group)?;
+        }
+        followed
     }
 
     fn calibrate(&mut self, calibration: Calibration) {
@@ -164,7 +164,7 @@ impl<'a> Problem<'a> {
             .labels
             .iter()
             .map(|&label| share / counts[label as usize] as f32);
-        let square: f64 = z.rows().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        let square = gram::dot(z.rows(), z.rows());
         let space = if z.n() <= z.width() {
             Space::Span(gram::gram_f32(z.rows(), z.width()))
         } else {

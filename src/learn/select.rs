@@ -87,7 +87,7 @@ pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError
 /// Too little to hold anything out: fixed settings, no accuracy, no calibration.
 fn blind(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
     let normalization = request.normalization.unwrap_or(Normalization::L2);
-    let z = Normalizer::fit(normalization, samples).apply_all(samples);
+    let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
     let settings = Settings {
         kind: request.kind.unwrap_or(HeadKind::Softmax),
         normalization,
@@ -134,14 +134,14 @@ fn softmax(
     normalization: Normalization,
     request: &Request,
 ) -> Result<Vec<Candidate>, LearnError> {
-    let all = Normalizer::fit(normalization, samples).apply_all(samples);
+    let all = Normalizer::fit(normalization, samples).apply_all(samples.clone());
     let penalties = penalties(&SOFTMAX_GRID, &all, request);
     let answers: Vec<Vec<Vec<HeldOut>>> = folds
         .par_iter()
         .map(|fold| {
             let learn = samples.select(&fold.learn)?;
             let normalizer = Normalizer::fit(normalization, &learn);
-            let z = normalizer.apply_all(&learn);
+            let z = normalizer.apply_all(learn);
             let problem = Problem::new(&z);
             let mut start: Option<Linear> = None;
             let mut path = Vec::new();
@@ -205,7 +205,7 @@ fn ridge_penalty(
     normalization: Normalization,
     request: &Request,
 ) -> Result<f64, LearnError> {
-    let z = Normalizer::fit(normalization, samples).apply_all(samples);
+    let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
     let penalties = penalties(&RIDGE_GRID, &z, request);
     let mut judges: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
     judges.sort_unstable();
