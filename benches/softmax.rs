@@ -3,7 +3,10 @@
 //! `cargo bench --bench softmax -- FEATURES.npz PENALTY...` reads a file of `fieldhead features` and trains softmax on L2-normalized
 //! rows for each penalty, on one thread, seven times; `benches/versus/heads.py` puts scikit-learn beside it.
 
-use fieldhead::head::{Linear, Normalization, Normalizer, Samples, softmax::Problem};
+use fieldhead::head::{
+    Linear, Normalization, Normalizer, Samples,
+    softmax::{GAP, Problem},
+};
 use serde_json::json;
 use std::io::Read;
 use std::time::Instant;
@@ -29,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..RUNS {
             let start = Instant::now();
             let z = Normalizer::fit(Normalization::L2, &samples).apply_all(samples.clone());
-            let solved = Problem::new(&z).solve(penalty, None)?;
+            let solved = Problem::new(&z).solve(penalty, None, GAP)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
             last = Some((z, solved));
         }

@@ -126,19 +126,21 @@ struct Facts {
 
 impl Run<'_> {
     fn play(&self) -> Result<Facts> {
+        let mut line = Line::new(self.seed, Light::day());
         let collecting = Instant::now();
-        let samples = self.collect()?;
+        let samples = self.collect(&mut line)?;
         let collect_ms = ms_since(collecting);
         let training = Instant::now();
         let learned = self.train()?;
         let train_ms = ms_since(training);
-        let day_frames = self.embed_fresh(1, Light::day())?;
-        let evening_frames = self.embed_fresh(2, Light::evening())?;
+        let day_frames = self.embed_fresh(&mut line)?;
+        line.set_light(Light::evening());
+        let evening_frames = self.embed_fresh(&mut line)?;
         let day = accuracy(&learned, &day_frames)?;
         let evening = accuracy(&learned, &evening_frames)?;
-        let fixed = self.correct()?;
+        let fixed = self.correct(&mut line)?;
         let after = self.store.current_head()?.1.learned;
-        let last = self.embed_fresh(4, Light::evening())?;
+        let last = self.embed_fresh(&mut line)?;
         self.bar.finish_and_clear();
         Ok(Facts {
             samples,
@@ -161,12 +163,8 @@ impl Run<'_> {
         })
     }
 
-    fn line(&self, stream: u64, light: Light) -> Line {
-        // Streams of one seed are far apart: the line's generator scatters neighbouring seeds.
-        Line::new(self.seed.wrapping_mul(8).wrapping_add(stream), light)
-    }
-
-    fn naming(&self, part: Part, name: String) -> Naming {
+    fn naming(&self, part: Part, step: &str, number: usize) -> Naming {
+        let name = format!("demo:{},{step}#{number}", self.seed);
         Naming {
             label: part.label().to_owned(),
             burst: name.clone(),
@@ -175,13 +173,11 @@ impl Run<'_> {
         }
     }
 
-    fn collect(&self) -> Result<usize> {
-        let mut line = self.line(0, Light::day());
+    fn collect(&self, line: &mut Line) -> Result<usize> {
         let mut frames = Vec::new();
-        for number in 0..SAMPLES_A_CLASS {
+        for _ in 0..SAMPLES_A_CLASS {
             for part in Part::ALL {
-                let name = format!("line:{},part={}#{number}", self.seed * 8, part.label());
-                frames.push((line.frame(part), self.naming(part, name)));
+                frames.push((line.frame(part), self.naming(part, "day", frames.len())));
             }
         }
         let new: Vec<_> = frames
@@ -214,8 +210,7 @@ impl Run<'_> {
     }
 
     /// Fresh frames with what they show.
-    fn embed_fresh(&self, stream: u64, light: Light) -> Result<Vec<(Part, Vec<f32>)>> {
-        let mut line = self.line(stream, light);
+    fn embed_fresh(&self, line: &mut Line) -> Result<Vec<(Part, Vec<f32>)>> {
         let frames: Vec<(Part, Image)> = (0..FRAMES).map(|_| line.next()).collect();
         let embedded = frames
             .into_par_iter()
@@ -228,8 +223,7 @@ impl Run<'_> {
     }
 
     /// Watches the evening line and corrects the first mistakes, each learned and committed before the next frame.
-    fn correct(&self) -> Result<Corrected> {
-        let mut line = self.line(3, Light::evening());
+    fn correct(&self, line: &mut Line) -> Result<Corrected> {
         let mut done = Corrected::default();
         while done.corrections < CORRECTIONS && done.looks < LOOKS {
             let (part, image) = line.next();
@@ -240,8 +234,7 @@ impl Run<'_> {
             if head.learned.labels[best(&scores)] == part.label() {
                 continue;
             }
-            let name = format!("line:{},light=evening#{number}", self.seed * 8 + 3);
-            let naming = self.naming(part, name);
+            let naming = self.naming(part, "evening", number);
             let payload = Payload::Decoded(image);
             let new = pipeline::take_in(self.embedder, &payload, naming.clone(), true)?;
             let learning = Instant::now();

@@ -15,7 +15,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 
 /// Relative distance to the optimum at which the search ends. Accuracies do not move below 10⁻³; features carry 10⁻³ of noise.
-const GAP: f64 = 1e-6;
+pub const GAP: f64 = 1e-6;
+/// The same for a solution that only compares settings: held-out log-losses settle to three digits.
+pub const ROUGH_GAP: f64 = 1e-3;
 
 /// A softmax head that can go on learning.
 pub struct Softmax {
@@ -31,7 +33,7 @@ impl Softmax {
         normalizer: Normalizer,
     ) -> Result<Softmax, HeadError> {
         let z = normalizer.apply_all(samples.clone());
-        let linear = Problem::new(&z).solve(settings.penalty, None)?.linear;
+        let linear = Problem::new(&z).solve(settings.penalty, None, GAP)?.linear;
         Ok(Softmax {
             learned: Learned {
                 settings,
@@ -60,7 +62,8 @@ impl Softmax {
     fn follow(&mut self) -> Result<(), HeadError> {
         let Model::Linear(before) = &self.learned.model;
         let start = carry_over(before, &self.learned.labels, self.z.names(), self.z.width());
-        let solved = Problem::new(&self.z).solve(self.learned.settings.penalty, Some(&start))?;
+        let solved =
+            Problem::new(&self.z).solve(self.learned.settings.penalty, Some(&start), GAP)?;
         self.learned.model = Model::Linear(solved.linear);
         self.learned.labels = self.z.names().to_vec();
         self.learned.n_samples = self.z.n() as u64;
@@ -178,8 +181,13 @@ impl<'a> Problem<'a> {
         }
     }
 
-    /// The optimum for a penalty. `start` saves steps when it is the solution of a similar problem.
-    pub fn solve(&self, penalty: f64, start: Option<&Linear>) -> Result<Solved, HeadError> {
+    /// The optimum for a penalty, to within `gap` of the objective (relative). `start` saves steps when it is the solution of a similar problem.
+    pub fn solve(
+        &self,
+        penalty: f64,
+        start: Option<&Linear>,
+        gap: f64,
+    ) -> Result<Solved, HeadError> {
         let classes = self.z.classes();
         let mut at = self.zero();
         if let Some(start) = start {
@@ -189,7 +197,7 @@ impl<'a> Problem<'a> {
                 at = near;
             }
         }
-        let outcome = newton::minimize(self, &mut at, penalty, GAP);
+        let outcome = newton::minimize(self, &mut at, penalty, gap);
         let mut weights = vec![0.0f32; classes * self.z.width()];
         match &self.space {
             Space::Features => weights.copy_from_slice(&at.theta),

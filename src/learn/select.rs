@@ -8,7 +8,7 @@ use super::metrics::Confusion;
 use super::splits::{self, Fold};
 use super::{CrossValidation, LearnError};
 use crate::head::ridge::leave_one_burst_out;
-use crate::head::softmax::Problem;
+use crate::head::softmax::{Problem, ROUGH_GAP};
 use crate::head::{
     self, HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples, Settings,
     raw_scores,
@@ -146,7 +146,7 @@ fn softmax(
             let mut start: Option<Linear> = None;
             let mut path = Vec::new();
             for &penalty in &penalties {
-                let solved = problem.solve(penalty, start.as_ref())?;
+                let solved = problem.solve(penalty, start.as_ref(), ROUGH_GAP)?;
                 path.push(judge(samples, fold, |row| {
                     Ok(raw_scores(&solved.linear, &normalizer.apply(row)))
                 })?);

@@ -51,6 +51,11 @@ impl Line {
         }
     }
 
+    /// Changes the light over the running belt.
+    pub fn set_light(&mut self, light: Light) {
+        self.light = light;
+    }
+
     /// The next part, of any kind, and its picture of 320 × 240 pixels.
     #[expect(
         clippy::should_implement_trait,
