@@ -48,7 +48,7 @@ fn the_first_frames_of_seed_1_are_the_committed_ones() {
         drawn,
         [
             "dcdbe8a6a20bd257c233422b78b1156b93e2880b828f294cc712961f116cef83",
-            "a4ac4b06999943cb24cebd9db26bcbd81a36c29ffd96844f121a223dc70bfee2"
+            "f922148d59221b175cbbca0f76f246f4f7f19f037ce638cc87418ac93ea62ca8"
         ]
     );
 }
