@@ -5,7 +5,7 @@
 
 use fieldhead::head::{
     Linear, Normalization, Normalizer, Samples,
-    softmax::{GAP, Problem},
+    softmax::{GAP, Problem, Space},
 };
 use serde_json::json;
 use std::io::Read;
@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..RUNS {
             let start = Instant::now();
             let z = Normalizer::fit(Normalization::L2, &samples).apply_all(samples.clone());
-            let solved = Problem::new(&z).solve(penalty, None, GAP)?;
+            let space = Space::new(&z);
+            let solved = Problem::new(&z, &space).solve(penalty, None, GAP)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
             last = Some((z, solved));
         }

@@ -365,15 +365,14 @@ pub fn resume(
     Ok(head::resume(&record.learned, set.samples)?)
 }
 
-/// Learns one more sample. The features are not in the set yet.
+/// Learns one more sample, with the head that [`resume`] gave for `record`.
 pub fn correct(
     record: &HeadRecord,
-    set: TrainingSet,
+    head: &mut dyn Head,
     features: &[f32],
     naming: &Naming,
 ) -> Result<HeadRecord, PipelineError> {
     label::check(&naming.label)?;
-    let mut head = resume(record, set)?;
     head.learn(features, &naming.label, group(&naming.burst))?;
     Ok(HeadRecord {
         learned: head.learned().clone(),
@@ -382,25 +381,37 @@ pub fn correct(
     })
 }
 
-/// Learns that a sample of the set carries another label.
-pub fn relabel(
-    record: &HeadRecord,
-    set: TrainingSet,
-    id: u64,
-    label: &str,
-    time_us: u64,
-) -> Result<HeadRecord, PipelineError> {
-    label::check(label)?;
+/// A sample as it stands in a training set.
+pub struct Member {
+    features: Vec<f32>,
+    label: String,
+    group: u64,
+}
+
+/// The sample `id` of a set.
+pub fn member(set: &TrainingSet, id: u64) -> Result<Member, PipelineError> {
     let row = set
         .ids
         .binary_search(&id)
         .map_err(|_| StoreError::NoSample(id))?;
-    let features = set.samples.row(row).to_vec();
-    let old = set.samples.label(row).to_owned();
-    let group = set.samples.groups[row];
-    let mut head = resume(record, set)?;
-    head.learn(&features, label, group)?;
-    head.forget(&features, &old)?;
+    Ok(Member {
+        features: set.samples.row(row).to_vec(),
+        label: set.samples.label(row).to_owned(),
+        group: set.samples.groups[row],
+    })
+}
+
+/// Learns that a sample carries another label, with the head that [`resume`] gave for `record`.
+pub fn relabel(
+    record: &HeadRecord,
+    head: &mut dyn Head,
+    member: &Member,
+    label: &str,
+    time_us: u64,
+) -> Result<HeadRecord, PipelineError> {
+    label::check(label)?;
+    head.learn(&member.features, label, member.group)?;
+    head.forget(&member.features, &member.label)?;
     Ok(HeadRecord {
         learned: head.learned().clone(),
         time_us,

@@ -123,8 +123,9 @@ fn time_heads(context: &Context, embedder: &Embedder) -> Result<HeadTimes> {
         .iter()
         .map(|x| x * 0.9)
         .collect::<Vec<_>>();
+    let mut learner = pipeline::resume(&change.record, set)?;
     let start = Instant::now();
-    let record = pipeline::correct(&change.record, set, &features, &naming)?;
+    let record = pipeline::correct(&change.record, &mut *learner, &features, &naming)?;
     let learn = ms_since(start);
     let new = NewSample {
         sample: Sample {

@@ -45,6 +45,7 @@ fn correct_photo(
         Some((id, _)) => return relabel(context, store, head, label, id),
         None => {}
     }
+    let mut learner = pipeline::resume(head, training_set(context, store, &head.recipe)?)?;
     let embedder = context.embedder_for(&head.recipe)?;
     let name = path.display().to_string();
     let naming = Naming {
@@ -56,8 +57,7 @@ fn correct_photo(
     let keep = pipeline::keeps_photos(store, &context.settings)?;
     let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep)?;
     let learning = Instant::now();
-    let set = training_set(context, store, &head.recipe)?;
-    let record = pipeline::correct(head, set, &new.features, &naming)?;
+    let record = pipeline::correct(head, &mut *learner, &new.features, &naming)?;
     let ms_learn = ms_since(learning);
     let committing = Instant::now();
     let (id, version) = store.write(|tx| {
@@ -80,9 +80,11 @@ fn relabel(
         return Err(PipelineError::AlreadyLearned { id }.into());
     }
     let time_us = now_us();
-    let learning = Instant::now();
     let set = training_set(context, store, &head.recipe)?;
-    let record = pipeline::relabel(head, set, id, label, time_us)?;
+    let member = pipeline::member(&set, id)?;
+    let mut learner = pipeline::resume(head, set)?;
+    let learning = Instant::now();
+    let record = pipeline::relabel(head, &mut *learner, &member, label, time_us)?;
     let ms_learn = ms_since(learning);
     let committing = Instant::now();
     let version = store.write(|tx| {

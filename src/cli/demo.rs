@@ -237,8 +237,9 @@ impl Run<'_> {
             let naming = self.naming(part, "evening", number);
             let payload = Payload::Decoded(image);
             let new = pipeline::take_in(self.embedder, &payload, naming.clone(), true)?;
+            let mut learner = pipeline::resume(&head, self.training_set()?)?;
             let learning = Instant::now();
-            let record = pipeline::correct(&head, self.training_set()?, &new.features, &naming)?;
+            let record = pipeline::correct(&head, &mut *learner, &new.features, &naming)?;
             done.learn_ms += ms_since(learning) / CORRECTIONS as f64;
             let committing = Instant::now();
             self.store.write(|tx| {

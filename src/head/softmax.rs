@@ -24,6 +24,7 @@ pub struct Softmax {
     learned: Learned,
     /// Normalized rows.
     z: Samples,
+    space: Space,
 }
 
 impl Softmax {
@@ -33,7 +34,10 @@ impl Softmax {
         normalizer: Normalizer,
     ) -> Result<Softmax, HeadError> {
         let z = normalizer.apply_all(samples.clone());
-        let linear = Problem::new(&z).solve(settings.penalty, None, GAP)?.linear;
+        let space = Space::new(&z);
+        let linear = Problem::new(&z, &space)
+            .solve(settings.penalty, None, GAP)?
+            .linear;
         Ok(Softmax {
             learned: Learned {
                 settings,
@@ -47,26 +51,31 @@ impl Softmax {
                 },
             },
             z,
+            space,
         })
     }
 
     /// The head as it was kept; nothing is trained until something new comes.
     pub fn resume(samples: Samples, learned: &Learned) -> Softmax {
+        let z = learned.normalizer.apply_all(samples);
         Softmax {
-            z: learned.normalizer.apply_all(samples),
+            space: Space::new(&z),
+            z,
             learned: learned.clone(),
         }
     }
 
-    /// Follows what changed in the samples.
-    fn follow(&mut self) -> Result<(), HeadError> {
+    /// Follows the samples, which changed, in their new space.
+    fn adopt(&mut self, space: Space) -> Result<(), HeadError> {
         let Model::Linear(before) = &self.learned.model;
-        let start = carry_over(before, &self.learned.labels, self.z.names(), self.z.width());
-        let solved =
-            Problem::new(&self.z).solve(self.learned.settings.penalty, Some(&start), GAP)?;
+        let width = self.z.width();
+        let start = carry_over(before, &self.learned.labels, self.z.names(), width);
+        let penalty = self.learned.settings.penalty;
+        let solved = Problem::new(&self.z, &space).solve(penalty, Some(&start), GAP)?;
         self.learned.model = Model::Linear(solved.linear);
         self.learned.labels = self.z.names().to_vec();
         self.learned.n_samples = self.z.n() as u64;
+        self.space = space;
         Ok(())
     }
 }
@@ -79,9 +88,10 @@ impl Head for Softmax {
     fn learn(&mut self, features: &[f32], label: &str, group: u64) -> Result<(), HeadError> {
         crate::features::check(features, self.z.width())?;
         let row = self.learned.normalizer.apply(features);
+        let space = self.space.with(&self.z, &row);
         let last = self.z.n();
         self.z.insert(last, &row, label, group)?;
-        self.follow().inspect_err(|_| self.z.remove(last))
+        self.adopt(space).inspect_err(|_| self.z.remove(last))
     }
 
     fn forget(&mut self, features: &[f32], label: &str) -> Result<(), HeadError> {
@@ -89,12 +99,13 @@ impl Head for Softmax {
         let row = self.learned.normalizer.apply(features);
         let index = self.z.find(&row, label)?;
         let group = self.z.groups[index];
+        let space = self.space.without(index);
         self.z.remove(index);
-        let followed = self.z.check_classes().and_then(|()| self.follow());
-        if followed.is_err() {
+        let adopted = self.z.check_classes().and_then(|()| self.adopt(space));
+        if adopted.is_err() {
             self.z.insert(index, &row, label, group)?;
         }
-        followed
+        adopted
     }
 
     fn calibrate(&mut self, calibration: Calibration) {
@@ -130,17 +141,56 @@ pub struct Problem<'a> {
     z: &'a Samples,
     /// Weight of each sample in the loss.
     importance: Vec<f32>,
-    space: Space,
+    space: &'a Space,
     /// The intercept is the weight of one more feature of this constant value, so that its steps are of the others' scale.
     constant: f32,
 }
 
-/// Where the search happens.
-enum Space {
+/// Where the search happens: what of the samples stays the same for every penalty.
+pub enum Space {
     /// θ is `[n, classes]`; the Gram matrix takes it to the logits.
     Span(Mat<f32>),
     /// θ is `[D, classes]`, the weights themselves.
     Features,
+}
+
+impl Space {
+    /// The smaller space of normalized samples.
+    pub fn new(z: &Samples) -> Space {
+        if z.n() <= z.width() {
+            Space::Span(gram::gram_f32(z.rows(), z.width()))
+        } else {
+            Space::Features
+        }
+    }
+
+    /// The space with one more row behind those of `z`.
+    fn with(&self, z: &Samples, row: &[f32]) -> Space {
+        let Space::Span(kernel) = self else {
+            return Space::Features;
+        };
+        let n = z.n();
+        let others = z.rows().chunks_exact(z.width());
+        let mut border: Vec<f32> = others.map(|other| gram::dot(other, row) as f32).collect();
+        border.push(gram::dot(row, row) as f32);
+        let mut grown = Mat::zeros(n + 1, n + 1);
+        grown.submatrix_mut(0, 0, n, n).copy_from(kernel);
+        for (i, &product) in border.iter().enumerate() {
+            grown[(i, n)] = product;
+            grown[(n, i)] = product;
+        }
+        Space::Span(grown)
+    }
+
+    /// The space without the row at `index`.
+    fn without(&self, index: usize) -> Space {
+        let Space::Span(kernel) = self else {
+            return Space::Features;
+        };
+        let kept = |i: usize| i + usize::from(i >= index);
+        let n = kernel.nrows() - 1;
+        Space::Span(Mat::from_fn(n, n, |i, j| kernel[(kept(i), kept(j))]))
+    }
 }
 
 /// Loss and first derivatives at some logits.
@@ -160,7 +210,7 @@ pub struct Solved {
 
 impl<'a> Problem<'a> {
     /// `z` is normalized and has at least two classes.
-    pub fn new(z: &'a Samples) -> Problem<'a> {
+    pub fn new(z: &'a Samples, space: &'a Space) -> Problem<'a> {
         let counts = z.counts();
         let share = z.n() as f32 / z.classes() as f32;
         let importance = z
@@ -168,11 +218,6 @@ impl<'a> Problem<'a> {
             .iter()
             .map(|&label| share / counts[label as usize] as f32);
         let square = gram::dot(z.rows(), z.rows());
-        let space = if z.n() <= z.width() {
-            Space::Span(gram::gram_f32(z.rows(), z.width()))
-        } else {
-            Space::Features
-        };
         Problem {
             importance: importance.collect(),
             space,
@@ -199,7 +244,7 @@ impl<'a> Problem<'a> {
         }
         let outcome = newton::minimize(self, &mut at, penalty, gap);
         let mut weights = vec![0.0f32; classes * self.z.width()];
-        match &self.space {
+        match self.space {
             Space::Features => weights.copy_from_slice(&at.theta),
             Space::Span(_) => matmul(
                 MatMut::from_column_major_slice_mut(&mut weights, self.z.width(), classes),
@@ -292,7 +337,7 @@ impl<'a> Problem<'a> {
 
     /// The logits that coordinates give.
     pub(super) fn image(&self, theta: &[f32]) -> Vec<f32> {
-        match &self.space {
+        match self.space {
             Space::Features => self.times_rows(theta),
             Space::Span(kernel) => {
                 let (n, classes) = (self.z.n(), self.z.classes());

@@ -8,7 +8,7 @@ use super::metrics::Confusion;
 use super::splits::{self, Fold};
 use super::{CrossValidation, LearnError};
 use crate::head::ridge::leave_one_burst_out;
-use crate::head::softmax::{Problem, ROUGH_GAP};
+use crate::head::softmax::{Problem, ROUGH_GAP, Space};
 use crate::head::{
     self, HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples, Settings,
     raw_scores,
@@ -142,7 +142,8 @@ fn softmax(
             let learn = samples.select(&fold.learn)?;
             let normalizer = Normalizer::fit(normalization, &learn);
             let z = normalizer.apply_all(learn);
-            let problem = Problem::new(&z);
+            let space = Space::new(&z);
+            let problem = Problem::new(&z, &space);
             let mut start: Option<Linear> = None;
             let mut path = Vec::new();
             for &penalty in &penalties {
