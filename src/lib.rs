@@ -15,7 +15,8 @@
 //! 1. [`pipeline`]: the only file that knows the order of the others. Begin here.
 //! 2. [`source`]: files, folders, and the simulated line.
 //! 3. [`preprocess`]: bytes to a picture, a picture to the backbone's input. Pure.
-//! 4. [`backbone`]: finding, checking, loading and running the network.
+//! 4. [`backbone`]: finding, checking, loading and running the network. Today tract runs it in floats around 8-bit weights;
+//!    only `backbone/graph.rs` knows.
 //! 5. [`features`]: the vector, and the recipe that says how it came to be.
 //! 6. [`head`]: what is trained. Two kinds behind one seam.
 //! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.
