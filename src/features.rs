@@ -14,7 +14,7 @@ use std::str::FromStr;
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];
 
-/// The widest feature vector any room accepts. The widest installed today is 4,096 (final layer and taps).
+/// The widest feature vector any room accepts. The widest installed today is 2,688 (final layer and taps).
 pub const MAX_WIDTH: usize = 65_536;
 
 /// Which of the backbone's outputs make up the feature vector.

@@ -26,7 +26,7 @@ RANGES = pathlib.Path(__file__).resolve().parent / "ranges"
 MARK = "# The rest is written by models/build/build.py.\n"
 # Blocks from this one on are cut points: the tail of a network is trained, not its beginning.
 FIRST_CUT = 6
-# golden.f32 comes out of float sums whose order depends on the CPU: facts about one rounding step of an activation.
+# golden.f32 comes out of float sums, and their order depends on the CPU; everything else is compared byte for byte.
 GOLDEN_TOLERANCE = 1e-3
 
 
@@ -43,14 +43,15 @@ def main() -> None:
                 path.write_bytes(data)
         print(f"{name}: {'checked' if arguments.check else 'written'}")
     if stale:
-        sys.exit(f"not what the sources give: {', '.join(stale)}; run build.py without --check and look at the difference")
+        files = ", ".join(stale)
+        sys.exit(f"not what the sources give: {files}; run build.py without --check and look at the difference")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="backbones to build (all)")
     parser.add_argument("--check", action="store_true", help="compare with what is there and write nothing")
-    parser.add_argument("--wheels", type=pathlib.Path, help="folder with the packages' wheels (else pip downloads them)")
+    parser.add_argument("--wheels", type=pathlib.Path, help="folder with the packages' wheels (else: pip)")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NETWORKS]
     if unknown:
@@ -107,7 +108,8 @@ def written_half(writer: graph.Quantized, model: bytes) -> str:
         lines += ["[[output]]", f'name = "{output}"', f"width = {width}", ""]
     for block in writer.network.blocks[FIRST_CUT - 1 :]:
         channels, side = writer.sizes[block.end]
-        lines += ["[[cut]]", f'name = "{block.end}"', f"channels = {channels}", f"height = {side}", f"width = {side}", ""]
+        lines += ["[[cut]]", f'name = "{block.end}"', f"channels = {channels}"]
+        lines += [f"height = {side}", f"width = {side}", ""]
     lines += ["[golden]", 'picture = "golden.png"', 'features = "golden.f32"', ""]
     return "\n".join(lines)
 

@@ -49,10 +49,11 @@ class Calibration:
     def output_gains(self, network: Network) -> dict[str, np.ndarray]:
         """Conv -> the gain of its output channels."""
         stages = {block.convs[-1].name: block.stage for block in network.blocks}
-        return {conv.name: self.gain(stages.get(conv.name, conv.name)) * np.ones(conv.channels) for conv in network.convs}
+        names = {conv.name: stages.get(conv.name, conv.name) for conv in network.convs}
+        return {conv.name: self.gain(names[conv.name]) * np.ones(conv.channels) for conv in network.convs}
 
     def equalize(self, network: Network) -> Network:
-        """The same function in other units: every channel uses more of its eight bits (Nagel et al. 2019, section 4.1)."""
+        """The same function in other units: channels use more of their eight bits (Nagel et al. 2019, section 4.1)."""
         gains = self.output_gains(network)
         before = gains["stem"]
         stem, blocks = scaled(network.stem, np.ones(3), before), []

@@ -2,9 +2,9 @@
 
     python models/build/fidelity.py --train DIR --test DIR [--wheels FOLDER] [NAME…]
 
-Owns: the measurement. The original is the f32 network with its exact normalization and padding; both see the same pixels. DIR is
-a folder of classes. Prints, for each backbone, the mean and the lowest cosine of the features over the test photos, the mean
-cosine of each tap, and the accuracy of one linear probe trained on either side's features.
+Owns: the measurement. The original is the f32 network with its exact normalization and padding; both see the same
+pixels. DIR is a folder of classes. Prints, for each backbone, the mean and the lowest cosine of the features over the
+test photos, the mean cosine of each tap, and the accuracy of one linear probe trained on either side's features.
 """
 
 import argparse

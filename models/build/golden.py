@@ -12,6 +12,11 @@ import numpy as np
 from networks import SIDE
 
 LARGEST_STORED_BLOCK = 65535  # RFC 1951, section 3.2.4
+DISKS = (  # centre, radius, colour
+    (70, 72, 46, (200, 30, 40)),
+    (70, 72, 20, (250, 250, 245)),
+    (150, 96, 34, (20, 60, 160)),
+)
 
 
 def picture() -> np.ndarray:
@@ -20,7 +25,7 @@ def picture() -> np.ndarray:
     red, green, blue = x * 255 // (SIDE - 1), y * 255 // (SIDE - 1), (x + y) * 255 // (2 * SIDE - 2)
     image = np.stack([red, green, 255 - blue], axis=-1)
     image[(y >= 140) & ((x + y) // 9 % 2 == 0)] = (240, 235, 60)
-    for cx, cy, radius, colour in ((70, 72, 46, (200, 30, 40)), (70, 72, 20, (250, 250, 245)), (150, 96, 34, (20, 60, 160))):
+    for cx, cy, radius, colour in DISKS:
         image[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = colour
     # Multiplicative hashing; the constants are Knuth's 2654435761 and the 32-bit mask.
     noise = ((y * SIDE + x) * 2654435761 & 0xFFFFFFFF) >> 16

@@ -1,7 +1,7 @@
 """The networks, as lists of blocks, with BatchNorm folded into the convolutions.
 
-Owns: which tensors of a checkpoint make which layer, strides, padding and residual connections. Does not own: numbers of
-bits. Invariant: folding is elementwise float64 arithmetic, so it gives the same bytes on every machine.
+Owns: which tensors of a checkpoint make which layer, strides, padding and residual connections. Does not own: numbers
+of bits. Invariant: folding is elementwise float64 arithmetic, so it gives the same bytes on every machine.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """From float64 layers to integers and scales.
 
-Owns: the scale of every tensor, the 32-bit biases, and the input's normalization, which goes into the first convolution.
-Does not own: how weights are rounded (rounding.py). Invariant: elementwise arithmetic and exactly rounded sums only, so
-that every machine writes the same bytes.
+Owns: the scale of every tensor, the 32-bit biases, and the input's normalization, which goes into the first
+convolution. Does not own: how weights are rounded (rounding.py). Invariant: elementwise arithmetic and exactly
+rounded sums only, so that every machine writes the same bytes.
 
 A ReLU6 tensor is stored with zero point 0 and scale 6/255: storing it clips it to [0, 6], and no Clip node is needed.
 """
