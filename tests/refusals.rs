@@ -1,0 +1,262 @@
+//! Bad input on the command line: one clear line, the documented exit code, nothing lost.
+
+mod support;
+
+use std::fs;
+use support::Bench;
+
+#[test]
+fn bad_folders_are_told_apart() {
+    let bench = Bench::new();
+    bench.photos("one", 2, 1);
+    for class in ["washer", "gear"] {
+        fs::remove_dir_all(bench.path("one").join(class)).unwrap();
+    }
+    fs::create_dir(bench.path("empty")).unwrap();
+    bench.refused(&["collect", "--from", "nowhere"], 3, "nowhere");
+    bench.refused(&["collect", "--from", "empty"], 3, "holds no photos");
+    bench.refused(&["eval", "--from", "nowhere"], 5, "collect --from");
+    bench.refused(&["train"], 5, "collect --from");
+    bench.refused(&["predict", "nowhere.jpg"], 5, "collect --from");
+    bench.ok(&["collect", "--from", "one"]);
+    bench.refused(&["predict", "nowhere.jpg"], 6, "train");
+    bench.refused(&["train"], 3, "two classes");
+    bench.refused(&["forget", "--sample", "999"], 3, "999");
+}
+
+#[test]
+fn damaged_photos_are_skipped_counted_and_named() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    let gear = bench.path("train/gear");
+    let photo = fs::read(gear.join("00.jpg")).unwrap();
+    fs::write(gear.join("cut.jpg"), &photo[..photo.len() / 2]).unwrap();
+    fs::write(gear.join("noise.jpg"), [0x5a; 5000]).unwrap();
+    fs::write(gear.join("empty.jpg"), []).unwrap();
+    support::save(
+        &fieldhead::preprocess::Image {
+            width: 1,
+            height: 1,
+            rgb: vec![0; 3],
+        },
+        &gear.join("dot.png"),
+    );
+    huge_png(&gear.join("huge.png"));
+    fs::write(bench.path("train/stray.jpg"), &photo).unwrap();
+    odd_name(&bench.path("train"), &photo);
+    let lines = bench.ok(&["collect", "--from", "train", "--json"]).json();
+    let summary = lines.last().unwrap();
+    assert_eq!(
+        (&summary["collected"], &summary["skipped"]),
+        (&6.into(), &7.into())
+    );
+    let reasons: Vec<String> = lines
+        .iter()
+        .filter(|line| line["reason"].is_string())
+        .map(|line| {
+            format!(
+                "{} {}",
+                line["skipped"].as_str().unwrap(),
+                line["reason"].as_str().unwrap()
+            )
+        })
+        .collect();
+    for part in [
+        "cut.jpg the JPEG was cut off",
+        "noise.jpg this is neither",
+        "empty.jpg the file is empty",
+        "dot.png the picture is 1x1",
+        "huge.png the picture is 20000x20000",
+        "stray.jpg",
+        "not UTF-8",
+    ] {
+        assert!(
+            reasons.iter().any(|r| r.contains(part)),
+            "{part}: {reasons:?}"
+        );
+    }
+    let again = bench.ok(&["collect", "--from", "train", "--json"]).json();
+    assert_eq!(
+        again.last().unwrap()["collected"],
+        0,
+        "nothing is collected twice"
+    );
+    bench.ok(&["train"]);
+    bench.refused(&["predict", "train/gear/cut.jpg"], 3, "cut off");
+    bench.refused(
+        &["correct", "--label", "gear", "train/gear/noise.jpg"],
+        3,
+        "neither",
+    );
+}
+
+/// A PNG of 20,000 x 20,000 black pixels in a few kilobytes.
+fn huge_png(path: &std::path::Path) {
+    let file = std::io::BufWriter::new(fs::File::create(path).unwrap());
+    let encoder = image::codecs::png::PngEncoder::new_with_quality(
+        file,
+        image::codecs::png::CompressionType::Fast,
+        image::codecs::png::FilterType::NoFilter,
+    );
+    let pixels = vec![0u8; 20_000 * 20_000];
+    image::ImageEncoder::write_image(
+        encoder,
+        &pixels,
+        20_000,
+        20_000,
+        image::ExtendedColorType::L8,
+    )
+    .unwrap();
+}
+
+fn odd_name(train: &std::path::Path, photo: &[u8]) {
+    use std::os::unix::ffi::OsStrExt;
+    let class = train.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&class).unwrap();
+    fs::write(class.join("1.jpg"), photo).unwrap();
+}
+
+#[test]
+fn a_file_name_that_is_not_utf8_is_collected() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::new();
+    bench.photos("train", 1, 1);
+    let odd = bench
+        .path("train/gear")
+        .join(std::ffi::OsStr::from_bytes(b"\xff.jpg"));
+    let mut photo = fs::read(bench.path("train/gear/00.jpg")).unwrap();
+    photo.push(0);
+    fs::write(odd, photo).unwrap();
+    let lines = bench.ok(&["collect", "--from", "train", "--json"]).json();
+    assert_eq!(lines.last().unwrap()["collected"], 4);
+}
+
+#[test]
+fn bad_labels_sources_and_options_are_refused() {
+    let bench = Bench::new();
+    bench.photos("photos", 1, 1);
+    for label in ["", "a/b", "..", "tab\there", "x\u{1b}[2J"] {
+        bench.refused(
+            &["collect", "--label", label, "--source", "line:1"],
+            3,
+            "label",
+        );
+    }
+    bench.refused(
+        &["collect", "--label", &"x".repeat(65), "--source", "line:1"],
+        3,
+        "65 bytes",
+    );
+    bench.refused(
+        &["collect", "--label", "a", "--source", "lin:1"],
+        2,
+        "line:SEED",
+    );
+    bench.refused(
+        &["collect", "--label", "a", "--source", "line:x"],
+        2,
+        "seed",
+    );
+    bench.refused(
+        &["collect", "--label", "a", "--source", "file:gone.jpg"],
+        3,
+        "gone.jpg",
+    );
+    bench.refused(
+        &["collect", "--from", "photos", "--burst-regex", "("],
+        2,
+        "burst-regex",
+    );
+    bench.refused(&["train", "--head", "tree"], 2, "softmax");
+    bench.refused(
+        &["--backbone", "resnet", "collect", "--from", "."],
+        6,
+        "resnet",
+    );
+    bench.refused(&["collect"], 2, "--from");
+    bench.refused(&["fly"], 2, "fly");
+    assert!(
+        !bench.path("field").exists(),
+        "a refused call leaves no trace"
+    );
+}
+
+#[test]
+fn a_field_has_one_writer_and_any_number_of_readers() {
+    let bench = Bench::new();
+    bench.ok(&[
+        "collect", "--label", "a", "--source", "line:1", "--count", "1",
+    ]);
+    let held = fieldhead::store::Store::open(&bench.path("field")).unwrap();
+    bench.refused(
+        &["collect", "--label", "b", "--source", "line:2"],
+        5,
+        "in use",
+    );
+    drop(held);
+    bench.ok(&["collect", "--label", "b", "--source", "line:2"]);
+}
+
+#[test]
+fn a_field_that_is_no_field_is_not_touched() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("field")).unwrap();
+    fs::write(bench.path("field/field.redb"), b"my diary").unwrap();
+    bench.refused(
+        &["collect", "--label", "a", "--source", "line:1"],
+        5,
+        "damaged",
+    );
+    bench.refused(&["samples"], 5, "damaged");
+    assert_eq!(
+        fs::read(bench.path("field/field.redb")).unwrap(),
+        b"my diary"
+    );
+    fs::write(bench.path("field/field.toml"), "fit = \"stretch\"").unwrap();
+    bench.refused(&["samples"], 3, "stretch");
+}
+
+#[test]
+fn a_head_file_that_was_tampered_with_is_refused() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    bench.ok(&["export", "good.fhead"]);
+    let good = fs::read(bench.path("good.fhead")).unwrap();
+    let cases: [(&str, Vec<u8>, &str); 5] = [
+        ("empty", Vec::new(), "cut off"),
+        ("short", good[..good.len() / 2].to_vec(), "cut off"),
+        (
+            "flipped",
+            {
+                let mut b = good.clone();
+                let at = b.len() - 100;
+                b[at] ^= 4;
+                b
+            },
+            "checksum",
+        ),
+        (
+            "other",
+            b"PK\x03\x04 something else".to_vec(),
+            "not a .fhead",
+        ),
+        ("long", [good.clone(), vec![0]].concat(), "too many"),
+    ];
+    for (name, bytes, part) in cases {
+        fs::write(bench.path(name), bytes).unwrap();
+        bench.refused(&["import", name], 6, part);
+    }
+    bench.refused(&["import", "gone.fhead"], 3, "gone.fhead");
+    assert_eq!(
+        bench.ok(&["history", "--json"]).json().len(),
+        1,
+        "the head is as it was"
+    );
+    bench.refused(
+        &["--backbone", "mobilenet-v2-int8", "import", "good.fhead"],
+        6,
+        "mobilenet-v2-int8",
+    );
+}
