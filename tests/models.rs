@@ -40,7 +40,12 @@ fn the_golden_picture_gives_the_golden_features() {
         // The golden file was made by a runtime that multiplies integers, tract multiplies floats: activations that fall on a
         // rounding edge differ by a step. Measured: EfficientNet-Lite0 above 0.999; MobileNetV2 0.9967, its taps 0.9947.
         let close = cosine(&got, &expected[..width]);
-        assert!(close > 0.995, "{}: {close}", found.card.name);
+        let (whole, tap) = if found.card.name == find::DEFAULT {
+            (0.999, 0.995)
+        } else {
+            (0.995, 0.99)
+        };
+        assert!(close > whole, "{}: {close}", found.card.name);
         let many = Backbone::load(&found, FeatureSet::Multi)
             .unwrap()
             .embed(&picture.rgb)
@@ -50,7 +55,7 @@ fn the_golden_picture_gives_the_golden_features() {
         for output in &found.card.outputs {
             let part = start..start + output.width;
             let close = cosine(&many[part.clone()], &expected[part]);
-            assert!(close > 0.99, "{} {}: {close}", found.card.name, output.name);
+            assert!(close > tap, "{} {}: {close}", found.card.name, output.name);
             start += output.width;
         }
     }

@@ -24,7 +24,7 @@ from calibration import SHIFT_PARTS, Calibration
 from networks import NETWORKS, SIDE, Network
 from quantize import TOP, scales
 
-# The shifts are measured on every so-manieth of the photos.
+# The shifts are measured on every EVERY-th of the photos.
 EVERY = 4
 # Linear tensors are cut off at this part of the largest value seen. Their largest values are rare and far out, and the
 # features lose less by cutting them than by a coarser step: of 0.6, 0.7, 0.75, 0.85 and 1 this was best on both.
