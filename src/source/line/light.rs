@@ -17,8 +17,6 @@ pub struct Light {
     pub elevation: f32,
     /// Share of the lamp that the far side of the frame loses, from 0 to 1.
     pub gradient: f32,
-    /// Share of the lamp that one half of the frame loses, behind a soft line, from 0 to 1.
-    pub dim_half: f32,
     /// Share of the lamp that a shadow takes, from 0 to 1.
     pub shadow: f32,
     /// Brightness of the lamp's reflection in the metal; 1 is a polished part.
@@ -27,10 +25,6 @@ pub struct Light {
     pub noise: f32,
     /// The most defocus, as the deviation of a blur in pixels; a frame draws between half of it and all.
     pub blur_px: f32,
-    /// The most that the belt moves in an exposure, in pixels; a frame draws between half of it and all.
-    pub motion_px: f32,
-    /// Factor on the belt's own red, green and blue.
-    pub belt: [f32; 3],
 }
 
 impl Light {
@@ -41,30 +35,20 @@ impl Light {
             fill: [0.27, 0.28, 0.29],
             elevation: 1.7,
             gradient: 0.15,
-            dim_half: 0.0,
             shadow: 0.7,
             gloss: 0.6,
             noise: 0.012,
             blur_px: 0.6,
-            motion_px: 0.0,
-            belt: [1.0, 1.0, 1.0],
         }
     }
 
-    /// Low, warm and from one side, with long shadows, half of the frame in the dark, a noisy sensor and a long exposure.
+    /// A weak, warm lamp and nothing beside it: the picture is dark and yellow, and its noise shows.
     pub fn evening() -> Light {
         Light {
-            lamp: [1.35, 0.60, 0.20],
-            fill: [0.050, 0.045, 0.052],
-            elevation: 0.3,
-            gradient: 0.6,
-            dim_half: 0.6,
-            shadow: 0.95,
-            gloss: 1.6,
-            noise: 0.035,
-            blur_px: 1.2,
-            motion_px: 3.0,
-            belt: [1.2, 0.85, 0.55],
+            lamp: [0.12, 0.06, 0.02],
+            fill: [0.010, 0.008, 0.008],
+            noise: 0.03,
+            ..Light::day()
         }
     }
 }

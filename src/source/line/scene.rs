@@ -6,7 +6,7 @@
 
 use super::light::Light;
 use super::metal::{Lit, Metal, unit};
-use super::number::{cosine, mix, ramp, sine};
+use super::number::{cosine, mix, sine};
 use super::parts::{Part, Shape};
 use super::pose::Pose;
 use super::random::Random;
@@ -49,19 +49,13 @@ impl Piece {
 pub struct Lamp {
     /// Toward the lamp on the belt, of length 1.
     toward: [f32; 2],
-    /// Where the dim half begins, in half frames from the middle, and how its edge is turned.
-    edge: f32,
-    edge_across: [f32; 2],
 }
 
 impl Lamp {
     pub fn draw(random: &mut Random) -> Lamp {
         let turn = random.unit();
-        let edge_turn = turn + random.between(-0.12, 0.12);
         Lamp {
             toward: [cosine(turn), sine(turn)],
-            edge: random.between(-0.5, 0.5),
-            edge_across: [cosine(edge_turn), sine(edge_turn)],
         }
     }
 
@@ -73,9 +67,7 @@ impl Lamp {
         );
         let along = u * self.toward[0] + v * self.toward[1];
         let far = (0.5 - 0.33 * along).clamp(0.0, 1.0);
-        let across = u * self.edge_across[0] + v * self.edge_across[1];
-        let dim = 1.0 - ramp(self.edge - 0.16, self.edge + 0.16, across);
-        (1.0 - light.gradient * far) * (1.0 - light.dim_half * dim)
+        1.0 - light.gradient * far
     }
 }
 
@@ -137,7 +129,7 @@ pub fn render(belt: &[Pixel], piece: Option<&Piece>, lamp: &Lamp, light: &Light)
             let mut pixel = [0.0; 3];
             for c in 0..3 {
                 let level = direct[c] * lamp_at[2] + light.fill[c] * near;
-                pixel[c] = below[c] * light.belt[c] * level;
+                pixel[c] = below[c] * level;
             }
             if let Some(piece) = piece.filter(|_| cover > 0.0) {
                 let (u, v) = piece.pose.local(x as f32, y as f32);

@@ -1,6 +1,6 @@
 //! The camera: levels of light to bytes.
 //!
-//! Owns: defocus, motion blur, noise, and the tone curve. Invariant: the result has three bytes for each pixel.
+//! Owns: defocus, noise, and the tone curve. Invariant: the result has three bytes for each pixel.
 
 use super::light::Light;
 use super::random::Random;
@@ -13,9 +13,7 @@ const READ_SHARE: f32 = 0.08;
 /// Takes the picture.
 pub fn expose(mut levels: Vec<Pixel>, light: &Light, random: &mut Random) -> Image {
     let blur = light.blur_px * random.between(0.5, 1.0);
-    let motion = light.motion_px * random.between(0.5, 1.0);
     defocus(&mut levels, blur);
-    smear(&mut levels, motion);
     let mut rgb = Vec::with_capacity(WIDTH * HEIGHT * 3);
     for pixel in &levels {
         for (level, normal) in pixel.iter().zip(random.normals()) {
@@ -60,28 +58,4 @@ fn defocus(levels: &mut [Pixel], deviation: f32) {
 
 fn weighted(last: Pixel, here: Pixel, next: Pixel, side: f32) -> Pixel {
     std::array::from_fn(|c| here[c] + side * (last[c] + next[c] - 2.0 * here[c]))
-}
-
-/// Moves the belt along x during the exposure: the mean over this many pixels.
-fn smear(levels: &mut [Pixel], pixels: f32) {
-    if pixels <= 1.0 {
-        return;
-    }
-    let whole = pixels as usize;
-    let part = pixels - whole as f32;
-    let mut sharp = vec![[0.0; 3]; WIDTH + whole + 1];
-    for row in levels.chunks_exact_mut(WIDTH) {
-        for (step, pixel) in sharp.iter_mut().enumerate() {
-            *pixel = row[step.saturating_sub(whole / 2).min(WIDTH - 1)];
-        }
-        for (pixel, window) in row.iter_mut().zip(sharp.windows(whole + 1)) {
-            let mut sum = window[whole].map(|level| level * part);
-            for from in &window[..whole] {
-                for c in 0..3 {
-                    sum[c] += from[c];
-                }
-            }
-            *pixel = sum.map(|level| level / pixels);
-        }
-    }
 }

@@ -47,8 +47,8 @@ fn the_first_frames_of_seed_1_are_the_committed_ones() {
     assert_eq!(
         drawn,
         [
-            "dcdbe8a6a20bd257c233422b78b1156b93e2880b828f294cc712961f116cef83",
-            "f922148d59221b175cbbca0f76f246f4f7f19f037ce638cc87418ac93ea62ca8"
+            "f594e64df68a8c76d7376b7122158823d5be99ef5c375eaf575b843711699ff1",
+            "8866413e07fcd9e3ac82d5f36ae0ec0694f51a8570010c6402abc1e14ef7cbb9"
         ]
     );
 }
