@@ -162,8 +162,7 @@ mod tests {
     fn standardize_gives_mean_zero_and_drops_constants() {
         let set = samples(vec![1.0, 5.0, 3.0, 5.0]);
         let one = Normalizer::fit(Normalization::Standardize, &set);
-        let floor = (FLOOR / 2.0) as f32;
-        let unit = 1.0 / (1.0 + floor).sqrt();
+        let unit = (1.0 / (1.0 + FLOOR / 2.0).sqrt()) as f32;
         assert_eq!(one.apply_all(set.clone()).rows(), [-unit, 0.0, unit, 0.0]);
         assert!(one.validate(2).is_ok() && one.validate(3).is_err());
     }
