@@ -37,7 +37,7 @@
 //! 8. The same samples, settings and seed give the same head.
 //!
 //! Time and randomness are passed in; no room but `cli` reads a clock.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod backbone;
 pub mod config;

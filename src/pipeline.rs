@@ -70,14 +70,24 @@ pub struct Embedder {
 }
 
 impl Embedder {
-    pub fn load(found: &Found, fit: Fit, set: FeatureSet) -> Result<Embedder, PipelineError> {
-        let backbone = Backbone::load(found, set)?;
+    /// `kernel` as for [`Backbone::load`].
+    pub fn load(
+        found: &Found,
+        fit: Fit,
+        set: FeatureSet,
+        kernel: Option<&str>,
+    ) -> Result<Embedder, PipelineError> {
+        let backbone = Backbone::load(found, set, kernel)?;
         let recipe = backbone.recipe(fit);
         Ok(Embedder { backbone, recipe })
     }
 
     /// The embedder for a head: same backbone (by hash), same view, same outputs.
-    pub fn for_recipe(found: &Found, recipe: &Recipe) -> Result<Embedder, PipelineError> {
+    pub fn for_recipe(
+        found: &Found,
+        recipe: &Recipe,
+        kernel: Option<&str>,
+    ) -> Result<Embedder, PipelineError> {
         if found.card.sha256 != recipe.backbone_hash {
             return Err(PipelineError::OtherBackbone {
                 head: recipe.backbone.clone(),
@@ -86,7 +96,7 @@ impl Embedder {
                 given_hash: short(&found.card.sha256),
             });
         }
-        let embedder = Embedder::load(found, recipe.view.fit, recipe.set)?;
+        let embedder = Embedder::load(found, recipe.view.fit, recipe.set, kernel)?;
         if !embedder.recipe.same_space(recipe) {
             return Err(PipelineError::Features(FeatureError::Width {
                 expected: recipe.width as usize,

@@ -1,51 +1,119 @@
-//! The network as tract runs it.
+//! The network, ready to run: as integer steps where it could be lowered, by tract's float operators where not.
 //!
-//! Owns: parsing the ONNX bytes, choosing outputs, one inference. Invariant: only shapes that the card announced get in or out.
+//! Owns: choosing between the two, the outputs, one inference. Invariant: only shapes that the card announced get in or out.
 
 use super::card::{Input, Output};
+use super::kernels;
+use super::lower::{Refusal, lower};
+use super::onnx;
+use super::program::Program;
 use std::sync::Arc;
+use std::time::Duration;
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 /// A network ready to run.
 pub struct Graph {
-    plan: Arc<TypedSimplePlan>,
+    engine: Engine,
     height: usize,
     width: usize,
     outputs: Vec<Output>,
 }
 
+enum Engine {
+    Integer(Box<Program>),
+    /// With the nodes that could not be lowered.
+    Float(Arc<TypedSimplePlan>, Vec<String>),
+}
+
 impl Graph {
-    /// Parses `model` and prepares it for `outputs` (in this order).
+    /// Parses `model` and prepares it for `outputs` (in this order). `kernel` names one; without it the processor's fastest is taken.
     ///
     /// # Errors
-    /// A line that says what tract found wrong, or which shape differs from the card.
-    pub fn load(model: &[u8], input: &Input, outputs: &[Output]) -> Result<Graph, String> {
+    /// A line that says what is wrong with the model or the kernel, or which shape differs from the card.
+    pub fn load(
+        model: &[u8],
+        input: &Input,
+        outputs: &[Output],
+        kernel: Option<&str>,
+    ) -> Result<Graph, String> {
         let (height, width) = (input.height as usize, input.width as usize);
-        let plan = prepare(model, height, width, outputs).map_err(one_line)?;
-        for (index, output) in outputs.iter().enumerate() {
-            let fact = plan.model().output_fact(index).map_err(one_line)?;
-            let shape = fact.shape.as_concrete().unwrap_or_default();
-            if shape != [1, output.width] || fact.datum_type != f32::datum_type() {
-                return Err(format!(
-                    "output '{}' has shape {shape:?} of {:?}, the card says [1, {}] of F32",
-                    output.name, fact.datum_type, output.width
-                ));
+        let model = onnx::decode(model)?;
+        let graph = model.graph.as_ref().ok_or("it holds no graph")?;
+        let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
+        let picture = [height, width, input.channels as usize];
+        let engine = match lower(graph, picture, &names, kernels::choose(kernel)?) {
+            Ok(program) => Engine::Integer(Box::new(program)),
+            Err(Refusal::Malformed(what)) => return Err(what),
+            Err(Refusal::Left(nodes)) => {
+                let plan = float_plan(&model, height, width, &names).map_err(one_line)?;
+                Engine::Float(plan, nodes)
             }
-        }
-        Ok(Graph {
-            plan,
+        };
+        let graph = Graph {
+            engine,
             height,
             width,
             outputs: outputs.to_vec(),
-        })
+        };
+        graph.check_outputs()?;
+        Ok(graph)
     }
 
+    fn check_outputs(&self) -> Result<(), String> {
+        for (index, output) in self.outputs.iter().enumerate() {
+            let shape = match &self.engine {
+                Engine::Integer(program) => vec![1, program.vectors[program.outputs[index]]],
+                Engine::Float(plan, _) => {
+                    let fact = plan.model().output_fact(index).map_err(one_line)?;
+                    if fact.datum_type != f32::datum_type() {
+                        let got = fact.datum_type;
+                        return Err(format!("output '{}' is {got:?}, not F32", output.name));
+                    }
+                    fact.shape.as_concrete().unwrap_or_default().to_vec()
+                }
+            };
+            if shape != [1, output.width] {
+                return Err(format!(
+                    "output '{}' has shape {shape:?}, the card says [1, {}]",
+                    output.name, output.width
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Name of the kernel, or `tract` where the float operators run.
     pub fn kernel(&self) -> &'static str {
-        "tract"
+        match &self.engine {
+            Engine::Integer(program) => program.kernel.name(),
+            Engine::Float(..) => "tract",
+        }
     }
 
-    /// Runs `pixels`, `[height, width, 3]`, and gives each output's numbers.
-    pub fn run(&self, pixels: &[u8]) -> Result<Vec<Vec<f32>>, String> {
+    /// The integer steps, if the network could be lowered.
+    pub fn program(&self) -> Option<&Program> {
+        match &self.engine {
+            Engine::Integer(program) => Some(program),
+            Engine::Float(..) => None,
+        }
+    }
+
+    /// Nodes that stay float operators, each with the reason.
+    pub fn left(&self) -> &[String] {
+        match &self.engine {
+            Engine::Integer(_) => &[],
+            Engine::Float(_, nodes) => nodes,
+        }
+    }
+
+    /// Runs `pixels`, `[height, width, 3]`, and gives each output's numbers. `watch` is told the time of each integer step.
+    pub fn run(
+        &self,
+        pixels: &[u8],
+        threads: usize,
+        watch: Option<&mut dyn FnMut(usize, Duration)>,
+    ) -> Result<Vec<Vec<f32>>, String> {
         let (height, width) = (self.height, self.width);
         if pixels.len() != height * width * 3 {
             return Err(format!(
@@ -53,6 +121,18 @@ impl Graph {
                 pixels.len()
             ));
         }
+        match &self.engine {
+            Engine::Integer(program) => Ok(program.run(pixels, threads, watch)),
+            Engine::Float(plan, _) => self.run_float(plan, pixels),
+        }
+    }
+
+    fn run_float(
+        &self,
+        plan: &Arc<TypedSimplePlan>,
+        pixels: &[u8],
+    ) -> Result<Vec<Vec<f32>>, String> {
+        let (height, width) = (self.height, self.width);
         let plane = height * width;
         let mut planar = vec![0u8; pixels.len()];
         for (index, pixel) in pixels.chunks_exact(3).enumerate() {
@@ -61,7 +141,7 @@ impl Graph {
             }
         }
         let tensor = Tensor::from_shape(&[1, 3, height, width], &planar).map_err(one_line)?;
-        let values = self.plan.run(tvec!(tensor.into())).map_err(one_line)?;
+        let values = plan.run(tvec!(tensor.into())).map_err(one_line)?;
         values
             .iter()
             .zip(&self.outputs)
@@ -76,16 +156,15 @@ impl Graph {
     }
 }
 
-fn prepare(
-    model: &[u8],
+fn float_plan(
+    model: &ModelProto,
     height: usize,
     width: usize,
-    outputs: &[Output],
+    outputs: &[&str],
 ) -> TractResult<Arc<TypedSimplePlan>> {
-    let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
     tract_onnx::onnx()
-        .model_for_read(&mut &*model)?
-        .with_outputs_by_name(names)?
+        .model_for_proto_model(model)?
+        .with_outputs_by_name(outputs)?
         .with_input_fact(0, u8::fact([1, 3, height, width]).into())?
         .into_optimized()?
         .into_runnable()

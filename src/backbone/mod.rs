@@ -3,12 +3,20 @@
 //! Owns: finding a backbone ([`find`]), its card ([`card`]), loading it and running one inference ([`Backbone`]). Does not own:
 //! how a picture is fitted to the input (`preprocess`), or what is learned from the features (`head`).
 //!
-//! The one interface the other rooms see is [`Backbone::load`] and [`Backbone::embed`]: u8 pixels in, pooled outputs out.
-//! Invariant: the model that runs is, byte for byte, the one its card names.
+//! The one interface the other rooms see is [`Backbone::load`] and [`Backbone::embed`]: u8 pixels in, pooled outputs out. Inside,
+//! `onnx` reads the file, `lower` turns it into integer steps, `program` runs them with the processor's `kernels`, and `graph`
+//! falls back on tract's float operators where a model cannot be lowered.
+//! Invariants: the model that runs is, byte for byte, the one its card names; a lowered one gives the same features, bit for bit,
+//! with every kernel and any number of threads.
 
 pub mod card;
 pub mod find;
 mod graph;
+#[expect(unsafe_code, reason = "vector instructions have no safe form")]
+mod kernels;
+mod lower;
+mod onnx;
+mod program;
 
 pub use card::Card;
 pub use find::{DEFAULT, Found};
@@ -57,15 +65,20 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    /// Reads, checks and prepares a model for the outputs that `set` needs.
-    pub fn load(found: &Found, set: FeatureSet) -> Result<Backbone, BackboneError> {
+    /// Reads, checks and prepares a model for the outputs that `set` needs. `kernel` names one of [`kernels`]; without it the
+    /// processor's fastest is taken.
+    pub fn load(
+        found: &Found,
+        set: FeatureSet,
+        kernel: Option<&str>,
+    ) -> Result<Backbone, BackboneError> {
         let model = found.read_model()?;
         let card = found.card.clone();
         let outputs = match set {
             FeatureSet::Final => &card.outputs[..1],
             FeatureSet::Multi => &card.outputs[..],
         };
-        let graph = graph::Graph::load(&model, &card.input, outputs).map_err(|what| {
+        let graph = graph::Graph::load(&model, &card.input, outputs, kernel).map_err(|what| {
             BackboneError::Load {
                 name: card.name.clone(),
                 what,
@@ -88,11 +101,26 @@ impl Backbone {
         self.graph.kernel()
     }
 
-    /// The feature vector of one picture: `pixels` is `[height, width, 3]` RGB of the card's input size.
+    /// Nodes of the model that run as float operators, each with the reason; none when all of it runs in integers.
+    pub fn left_in_floats(&self) -> &[String] {
+        self.graph.left()
+    }
+
+    /// The feature vector of one picture: `pixels` is `[height, width, 3]` RGB of the card's input size. All threads of the pool
+    /// share the work, unless this is one of them and the pictures are shared out already.
     pub fn embed(&self, pixels: &[u8]) -> Result<Vec<f32>, BackboneError> {
+        let threads = match rayon::current_thread_index() {
+            Some(_) => 1,
+            None => rayon::current_num_threads(),
+        };
+        self.embed_on(pixels, threads)
+    }
+
+    /// As [`Backbone::embed`], on this many threads.
+    pub fn embed_on(&self, pixels: &[u8], threads: usize) -> Result<Vec<f32>, BackboneError> {
         let parts = self
             .graph
-            .run(pixels)
+            .run(pixels, threads, None)
             .map_err(|what| BackboneError::Run { what })?;
         Ok(join(&parts, self.set)?)
     }
@@ -121,6 +149,12 @@ pub fn recipe(card: &Card, fit: Fit, set: FeatureSet) -> Recipe {
         set,
         width: width as u32,
     }
+}
+
+/// Names of the kernels that this processor can run, fastest first.
+pub fn kernels() -> Vec<&'static str> {
+    let available = kernels::available();
+    available.iter().map(|kernel| kernel.name()).collect()
 }
 
 /// Lower-case hexadecimal digits of a hash.

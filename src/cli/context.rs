@@ -19,6 +19,8 @@ pub struct Context {
     pub search: Vec<PathBuf>,
     /// The backbone named on the command line.
     asked: Option<String>,
+    /// The kernel that `FIELDHEAD_KERNEL` names.
+    kernel: Option<String>,
     pub threads: usize,
 }
 
@@ -44,6 +46,7 @@ impl Context {
             out: Output { json: common.json },
             search: search_path(),
             asked: common.backbone.clone(),
+            kernel: std::env::var("FIELDHEAD_KERNEL").ok(),
             threads,
         })
     }
@@ -59,6 +62,7 @@ impl Context {
             &self.found()?,
             self.settings.fit,
             self.settings.features,
+            self.kernel.as_deref(),
         )?)
     }
 
@@ -81,7 +85,7 @@ impl Context {
                 .find(|found| found.card.sha256 == recipe.backbone_hash)
                 .map_or_else(|| find::find(&self.settings.backbone, &self.search), Ok)?,
         };
-        Embedder::for_recipe(&found, recipe)
+        Embedder::for_recipe(&found, recipe, self.kernel.as_deref())
     }
 
     pub fn open(&self) -> Result<Store> {

@@ -1,0 +1,54 @@
+//! Which buffer each plane lies in: planes whose lives do not overlap share one.
+
+use super::{Named, Plane, Step};
+
+/// Assigns buffers, in order of the steps, to the free one that is nearest in size.
+pub fn assign(planes: &mut [Plane], steps: &[Named], input: usize) {
+    let mut last_use = vec![0; planes.len()];
+    for (index, named) in steps.iter().enumerate() {
+        let (reads, _) = uses(&named.step);
+        for plane in reads.into_iter().flatten() {
+            last_use[plane] = index;
+        }
+    }
+    // Size of each buffer, and whether it is free.
+    let mut buffers: Vec<(usize, bool)> = vec![(planes[input].bytes(), false)];
+    planes[input].buffer = 0;
+    for (index, named) in steps.iter().enumerate() {
+        let (reads, writes) = uses(&named.step);
+        if let Some(to) = writes {
+            let bytes = planes[to].bytes();
+            let nearest = (0..buffers.len())
+                .filter(|&at| buffers[at].1)
+                .min_by_key(|&at| buffers[at].0.abs_diff(bytes));
+            let buffer = nearest.unwrap_or(buffers.len());
+            if buffer == buffers.len() {
+                buffers.push((0, true));
+            }
+            buffers[buffer] = (buffers[buffer].0.max(bytes), false);
+            planes[to].buffer = buffer;
+            // What nobody reads is free again at once.
+            if last_use[to] <= index {
+                buffers[buffer].1 = true;
+            }
+        }
+        for plane in reads.into_iter().flatten() {
+            if last_use[plane] == index {
+                buffers[planes[plane].buffer].1 = true;
+            }
+        }
+    }
+}
+
+/// Planes that a step reads, and the one it writes.
+fn uses(step: &Step) -> ([Option<usize>; 2], Option<usize>) {
+    match *step {
+        Step::Product { from, to, .. }
+        | Step::Depthwise { from, to, .. }
+        | Step::Flatten { from, to } => ([Some(from), None], Some(to)),
+        Step::Add { a, b, to, .. } => ([Some(a), Some(b)], Some(to)),
+        Step::Pool { from, .. } => ([Some(from), None], None),
+        Step::Quantize { to, .. } => ([None, None], Some(to)),
+        Step::Scale { .. } => ([None, None], None),
+    }
+}

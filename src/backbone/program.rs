@@ -1,0 +1,487 @@
+//! A lowered backbone: integer steps over a few buffers.
+//!
+//! Owns: where activations lie in memory, sharing a step between threads, and running the steps. Does not own: what a step means in
+//! ONNX (`lower`), or the arithmetic (`kernels`).
+//!
+//! Invariant: what comes out depends on neither the kernel nor the number of threads; and a run allocates nothing that an earlier
+//! one has not left behind.
+
+use super::kernels::{Kernel, Packed, Portable, SLACK, Source, Sum, Target};
+use rayon::prelude::*;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How one activation lies in its buffer: rows of pixels, with a border that holds the zero point where a window reaches over
+/// the edge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plane {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    /// Channels and their padding.
+    pub pixel_bytes: usize,
+    pub border: Border,
+    /// What the border holds.
+    pub zero: u8,
+    /// Buffer it lies in.
+    pub buffer: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Border {
+    pub top: usize,
+    pub left: usize,
+    pub bottom: usize,
+    pub right: usize,
+}
+
+impl Border {
+    /// The border that holds both.
+    pub fn max(self, other: Border) -> Border {
+        Border {
+            top: self.top.max(other.top),
+            left: self.left.max(other.left),
+            bottom: self.bottom.max(other.bottom),
+            right: self.right.max(other.right),
+        }
+    }
+}
+
+impl Plane {
+    fn row_bytes(&self) -> usize {
+        (self.border.left + self.width + self.border.right) * self.pixel_bytes
+    }
+
+    pub fn bytes(&self) -> usize {
+        (self.border.top + self.height + self.border.bottom) * self.row_bytes() + SLACK
+    }
+
+    /// Where the pixel at row y and column x begins; both may be in the border.
+    fn at(&self, y: isize, x: isize) -> usize {
+        let row = (self.border.top as isize + y) as usize;
+        let column = (self.border.left as isize + x) as usize;
+        row * self.row_bytes() + column * self.pixel_bytes
+    }
+
+    /// Whole rows as a kernel's target.
+    fn target<'a>(&self, rows: &'a mut [u8]) -> Target<'a> {
+        Target {
+            origin: self.border.left * self.pixel_bytes,
+            pixel_bytes: self.pixel_bytes,
+            row_bytes: self.row_bytes(),
+            rows: rows.len() / self.row_bytes(),
+            width: self.width,
+            bytes: rows,
+        }
+    }
+
+    fn fill_border(&self, bytes: &mut [u8]) {
+        if self.border == Border::default() {
+            return;
+        }
+        let Plane { border, zero, .. } = *self;
+        let (row_bytes, pixel) = (self.row_bytes(), self.pixel_bytes);
+        bytes[..border.top * row_bytes].fill(zero);
+        let last = (border.top + self.height) * row_bytes;
+        bytes[last..last + border.bottom * row_bytes].fill(zero);
+        for row in bytes[border.top * row_bytes..last].chunks_exact_mut(row_bytes) {
+            row[..border.left * pixel].fill(zero);
+            row[(border.left + self.width) * pixel..].fill(zero);
+        }
+    }
+}
+
+/// A window that slides over a plane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slide {
+    pub height: usize,
+    pub width: usize,
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// How far the first window begins before the first pixel.
+    pub pad: [usize; 2],
+}
+
+impl Slide {
+    pub const POINT: Slide = Slide {
+        height: 1,
+        width: 1,
+        stride: [1, 1],
+        dilation: [1, 1],
+        pad: [0, 0],
+    };
+
+    fn is_point(&self) -> bool {
+        self.height == 1 && self.width == 1
+    }
+}
+
+/// One step. Planes and vectors are named by their number.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A convolution over all channels, or a matrix product.
+    Product {
+        from: usize,
+        to: usize,
+        slide: Slide,
+        packed: Packed,
+    },
+    /// A convolution of each channel by itself; `portable` when the kernel has none of this shape.
+    Depthwise {
+        from: usize,
+        to: usize,
+        slide: Slide,
+        packed: Packed,
+        portable: bool,
+    },
+    Add {
+        a: usize,
+        b: usize,
+        to: usize,
+        sum: Sum,
+    },
+    /// Mean or maximum of each channel, as numbers.
+    Pool {
+        from: usize,
+        to: usize,
+        max: bool,
+        scale: f32,
+        zero: u8,
+    },
+    /// Numbers times constants; one for all of them, or one each.
+    Scale { vector: usize, factors: Vec<f32> },
+    /// Numbers as a plane of one pixel: `clamp(round(x / scale) + zero)`.
+    Quantize {
+        vector: usize,
+        to: usize,
+        scale: f32,
+    },
+    /// A plane as one pixel, its channels in the order of ONNX: channel by channel, row by row.
+    Flatten { from: usize, to: usize },
+}
+
+/// A step with its name in the model and its number of multiply-accumulates.
+#[derive(Clone, Debug)]
+pub struct Named {
+    pub name: String,
+    pub macs: u64,
+    pub step: Step,
+}
+
+/// The steps of a model.
+pub struct Program {
+    pub kernel: &'static dyn Kernel,
+    pub planes: Vec<Plane>,
+    /// Length of each vector.
+    pub vectors: Vec<usize>,
+    /// Plane that the picture goes into.
+    pub input: usize,
+    /// Vectors that come out.
+    pub outputs: Vec<usize>,
+    pub steps: Vec<Named>,
+    /// Buffers that no run uses at the moment.
+    pub idle: Mutex<Vec<Memory>>,
+}
+
+/// What one run works in.
+#[derive(Default)]
+pub struct Memory {
+    buffers: Vec<Vec<u8>>,
+    vectors: Vec<Vec<f32>>,
+}
+
+impl Program {
+    /// Runs a picture, `[height, width, channels]`, and gives the outputs in their order. `watch` is told each step's time.
+    pub fn run(
+        &self,
+        pixels: &[u8],
+        threads: usize,
+        mut watch: Option<&mut dyn FnMut(usize, Duration)>,
+    ) -> Vec<Vec<f32>> {
+        let mut memory = self.take_memory();
+        self.place(pixels, &mut memory.buffers);
+        for (index, named) in self.steps.iter().enumerate() {
+            let started = watch.is_some().then(Instant::now);
+            self.step(&named.step, &mut memory, threads);
+            if let (Some(watch), Some(started)) = (watch.as_mut(), started) {
+                watch(index, started.elapsed());
+            }
+        }
+        let vectors = self.outputs.iter().map(|&v| memory.vectors[v].clone());
+        let outputs = vectors.collect();
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.push(memory);
+        }
+        outputs
+    }
+
+    fn take_memory(&self) -> Memory {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        idle.unwrap_or_else(|| {
+            let mut sizes = Vec::new();
+            for plane in &self.planes {
+                sizes.resize(sizes.len().max(plane.buffer + 1), 0);
+                sizes[plane.buffer] = plane.bytes().max(sizes[plane.buffer]);
+            }
+            Memory {
+                buffers: sizes.into_iter().map(|size| vec![0; size]).collect(),
+                vectors: self.vectors.iter().map(|&n| vec![0.0; n]).collect(),
+            }
+        })
+    }
+
+    /// Copies the picture into its plane.
+    fn place(&self, pixels: &[u8], buffers: &mut [Vec<u8>]) {
+        let plane = &self.planes[self.input];
+        let bytes = &mut buffers[plane.buffer];
+        plane.fill_border(bytes);
+        let row_bytes = plane.width * plane.channels;
+        for (y, row) in pixels.chunks_exact(row_bytes).enumerate() {
+            let at = plane.at(y as isize, 0);
+            bytes[at..at + row_bytes].copy_from_slice(row);
+        }
+    }
+
+    fn step(&self, step: &Step, memory: &mut Memory, threads: usize) {
+        match step {
+            Step::Product {
+                from,
+                to,
+                slide,
+                packed,
+            } => self.share(
+                memory,
+                threads,
+                *from,
+                *to,
+                |bytes, source, first, target| {
+                    if slide.is_point() {
+                        let from = point_source(source, bytes, slide, first);
+                        self.kernel.matmul(packed, from, target);
+                    } else {
+                        self.windows(bytes, source, slide, packed, first, target);
+                    }
+                },
+            ),
+            Step::Depthwise {
+                from,
+                to,
+                slide,
+                packed,
+                portable,
+            } => self.share(
+                memory,
+                threads,
+                *from,
+                *to,
+                |bytes, source, first, target| {
+                    let row = (first * slide.stride[0]) as isize - slide.pad[0] as isize;
+                    let from = Source {
+                        bytes,
+                        origin: source.at(row, -(slide.pad[1] as isize)),
+                        pixel_bytes: source.pixel_bytes,
+                        row_bytes: source.row_bytes(),
+                    };
+                    if *portable {
+                        Portable.depthwise(packed, from, target);
+                    } else {
+                        self.kernel.depthwise(packed, from, target);
+                    }
+                },
+            ),
+            Step::Add { a, b, to, sum } => self.add(memory, *a, *b, *to, sum),
+            Step::Pool {
+                from,
+                to,
+                max,
+                scale,
+                zero,
+            } => {
+                let plane = &self.planes[*from];
+                let bytes = &memory.buffers[plane.buffer];
+                pool(plane, bytes, *max, *scale, *zero, &mut memory.vectors[*to]);
+            }
+            Step::Scale { vector, factors } => {
+                for (at, number) in memory.vectors[*vector].iter_mut().enumerate() {
+                    *number *= factors[at % factors.len()];
+                }
+            }
+            Step::Quantize { vector, to, scale } => {
+                let plane = &self.planes[*to];
+                let bytes = &mut memory.buffers[plane.buffer];
+                for (to, x) in bytes.iter_mut().zip(&memory.vectors[*vector]) {
+                    let level = (x / scale).round_ties_even() + f32::from(plane.zero);
+                    *to = level.clamp(0.0, 255.0) as u8;
+                }
+            }
+            Step::Flatten { from, to } => {
+                let mut bytes = std::mem::take(&mut memory.buffers[self.planes[*to].buffer]);
+                let plane = &self.planes[*from];
+                flatten(plane, &memory.buffers[plane.buffer], &mut bytes);
+                memory.buffers[self.planes[*to].buffer] = bytes;
+            }
+        }
+    }
+
+    /// Lets `work` fill the rows of plane `to` from plane `from`, shared between threads. It is told the first of its rows.
+    fn share(
+        &self,
+        memory: &mut Memory,
+        threads: usize,
+        from: usize,
+        to: usize,
+        work: impl Fn(&[u8], &Plane, usize, Target<'_>) + Sync,
+    ) {
+        let (source, plane) = (&self.planes[from], &self.planes[to]);
+        let mut out = std::mem::take(&mut memory.buffers[plane.buffer]);
+        let bytes = memory.buffers[source.buffer].as_slice();
+        plane.fill_border(&mut out);
+        let row_bytes = plane.row_bytes();
+        let rows = &mut out[plane.border.top * row_bytes..][..plane.height * row_bytes];
+        let share = plane.height.div_ceil(threads.max(1));
+        if share == plane.height {
+            work(bytes, source, 0, plane.target(rows));
+        } else {
+            rows.par_chunks_mut(share * row_bytes)
+                .enumerate()
+                .for_each(|(index, chunk)| {
+                    work(bytes, source, index * share, plane.target(chunk));
+                });
+        }
+        memory.buffers[plane.buffer] = out;
+    }
+
+    /// A convolution: windows of one row of the output laid side by side, then their product.
+    fn windows(
+        &self,
+        bytes: &[u8],
+        source: &Plane,
+        slide: &Slide,
+        packed: &Packed,
+        first: usize,
+        to: Target<'_>,
+    ) {
+        let run = run_bytes(slide, source.pixel_bytes);
+        let runs = slide.height
+            * if slide.dilation[1] == 1 {
+                1
+            } else {
+                slide.width
+            };
+        let window = run.next_multiple_of(4) * runs;
+        let mut row = vec![0u8; to.width * window + SLACK];
+        for y in 0..to.rows {
+            for x in 0..to.width {
+                let mut at = x * window;
+                for ky in 0..slide.height {
+                    let line = (first + y) * slide.stride[0] + ky * slide.dilation[0];
+                    let line = line as isize - slide.pad[0] as isize;
+                    for kx in 0..runs / slide.height {
+                        let column = x * slide.stride[1] + kx * slide.dilation[1];
+                        let column = column as isize - slide.pad[1] as isize;
+                        copy_run(&mut row[at..], &bytes[source.at(line, column)..], run);
+                        at += run.next_multiple_of(4);
+                    }
+                }
+            }
+            let from = Source {
+                bytes: &row,
+                origin: 0,
+                pixel_bytes: window,
+                row_bytes: 0,
+            };
+            let out = Target {
+                bytes: &mut *to.bytes,
+                origin: to.origin + y * to.row_bytes,
+                rows: 1,
+                ..to
+            };
+            self.kernel.matmul(packed, from, out);
+        }
+    }
+
+    fn add(&self, memory: &mut Memory, a: usize, b: usize, to: usize, sum: &Sum) {
+        let (a, b, to) = (&self.planes[a], &self.planes[b], &self.planes[to]);
+        let mut out = std::mem::take(&mut memory.buffers[to.buffer]);
+        to.fill_border(&mut out);
+        let (bytes_a, bytes_b) = (&memory.buffers[a.buffer], &memory.buffers[b.buffer]);
+        let count = to.width * to.pixel_bytes;
+        for y in 0..to.height as isize {
+            let (at, at_a, at_b) = (to.at(y, 0), a.at(y, 0), b.at(y, 0));
+            self.kernel.add(
+                sum,
+                &bytes_a[at_a..at_a + count],
+                &bytes_b[at_b..at_b + count],
+                &mut out[at..at + count],
+            );
+        }
+        memory.buffers[to.buffer] = out;
+    }
+}
+
+/// Bytes that follow each other in a plane and in a window: a row of it, or a pixel when it is dilated.
+pub fn run_bytes(slide: &Slide, pixel_bytes: usize) -> usize {
+    if slide.dilation[1] == 1 {
+        slide.width * pixel_bytes
+    } else {
+        pixel_bytes
+    }
+}
+
+/// Copies `count` bytes, and a few behind them, in steps that need no loop for short runs. Both sides have [`SLACK`].
+fn copy_run(to: &mut [u8], from: &[u8], count: usize) {
+    const STEP: usize = 16;
+    let (to, _) = to.as_chunks_mut::<STEP>();
+    let (from, _) = from.as_chunks::<STEP>();
+    for (to, from) in to.iter_mut().zip(from).take(count.div_ceil(STEP)) {
+        *to = *from;
+    }
+}
+
+fn point_source<'a>(plane: &Plane, bytes: &'a [u8], slide: &Slide, first: usize) -> Source<'a> {
+    Source {
+        bytes,
+        origin: plane.at(
+            (first * slide.stride[0]) as isize - slide.pad[0] as isize,
+            -(slide.pad[1] as isize),
+        ),
+        pixel_bytes: plane.pixel_bytes * slide.stride[1],
+        row_bytes: plane.row_bytes() * slide.stride[0],
+    }
+}
+
+/// `scale · (mean − zero)` or `scale · (maximum − zero)` of each channel.
+fn pool(plane: &Plane, bytes: &[u8], max: bool, scale: f32, zero: u8, to: &mut [f32]) {
+    let mut found = vec![0u32; plane.channels];
+    for y in 0..plane.height {
+        for x in 0..plane.width {
+            let pixel = &bytes[plane.at(y as isize, x as isize)..][..plane.channels];
+            for (found, &level) in found.iter_mut().zip(pixel) {
+                *found = if max {
+                    (*found).max(level.into())
+                } else {
+                    *found + u32::from(level)
+                };
+            }
+        }
+    }
+    let pixels = if max { 1 } else { plane.height * plane.width };
+    let zero = i64::from(zero) * pixels as i64;
+    let scale = (f64::from(scale) / pixels as f64) as f32;
+    for (to, found) in to.iter_mut().zip(found) {
+        *to = (i64::from(found) - zero) as f32 * scale;
+    }
+}
+
+fn flatten(plane: &Plane, bytes: &[u8], to: &mut [u8]) {
+    let mut out = to.iter_mut();
+    for channel in 0..plane.channels {
+        for y in 0..plane.height {
+            for x in 0..plane.width {
+                if let Some(out) = out.next() {
+                    *out = bytes[plane.at(y as isize, x as isize) + channel];
+                }
+            }
+        }
+    }
+}
