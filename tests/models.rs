@@ -63,7 +63,16 @@ fn the_golden_picture_gives_the_golden_features() {
 }
 
 /// SHA-256 of the features of drawn pictures, all outputs, as little-endian f32: equal on every machine.
-const DRAWN: [(&str, &str); 2] = [("efficientnet-lite0-int8", "ae364120fdf418cfe7bfb4f6b3af5771b327ce90ae1c547f743597d23349fcd7"), ("mobilenet-v2-int8", "545e40c1b48e8020a9f4a185481e554dcad00cb117f4d86508062001873ba097")];
+const DRAWN: [(&str, &str); 2] = [
+    (
+        "efficientnet-lite0-int8",
+        "ae364120fdf418cfe7bfb4f6b3af5771b327ce90ae1c547f743597d23349fcd7",
+    ),
+    (
+        "mobilenet-v2-int8",
+        "545e40c1b48e8020a9f4a185481e554dcad00cb117f4d86508062001873ba097",
+    ),
+];
 
 #[test]
 fn every_kernel_and_any_number_of_threads_give_the_committed_features() {

@@ -8,7 +8,6 @@ use super::lower::{Refusal, lower};
 use super::onnx;
 use super::program::Program;
 use std::sync::Arc;
-use std::time::Duration;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
@@ -107,12 +106,12 @@ impl Graph {
         }
     }
 
-    /// Runs `pixels`, `[height, width, 3]`, and gives each output's numbers. `watch` is told the time of each integer step.
+    /// Runs `pixels`, `[height, width, 3]`, and gives each output's numbers. `watch` is told when an integer step is done.
     pub fn run(
         &self,
         pixels: &[u8],
         threads: usize,
-        watch: Option<&mut dyn FnMut(usize, Duration)>,
+        watch: &mut dyn FnMut(usize),
     ) -> Result<Vec<Vec<f32>>, String> {
         let (height, width) = (self.height, self.width);
         if pixels.len() != height * width * 3 {

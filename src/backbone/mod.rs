@@ -120,15 +120,54 @@ impl Backbone {
     pub fn embed_on(&self, pixels: &[u8], threads: usize) -> Result<Vec<f32>, BackboneError> {
         let parts = self
             .graph
-            .run(pixels, threads, None)
+            .run(pixels, threads, &mut |_| ())
             .map_err(|what| BackboneError::Run { what })?;
         Ok(join(&parts, self.set)?)
+    }
+
+    /// The operators that [`Backbone::watch`] tells of, in their order; none where floats run.
+    pub fn operators(&self) -> Vec<Operator> {
+        let steps = self.graph.program().map_or(&[][..], |p| &p.steps);
+        let operator = |named: &program::Named| Operator {
+            name: named.name.clone(),
+            kind: named.step.kind(),
+            macs: named.macs,
+        };
+        steps.iter().map(operator).collect()
+    }
+
+    /// As [`Backbone::embed_on`], and tells `done` the number of each operator as it ends.
+    pub fn watch(
+        &self,
+        pixels: &[u8],
+        threads: usize,
+        done: &mut dyn FnMut(usize),
+    ) -> Result<(), BackboneError> {
+        let run = self.graph.run(pixels, threads, done);
+        run.map(|_| ()).map_err(|what| BackboneError::Run { what })
+    }
+
+    /// Runs the kernel's innermost instruction `rounds` times, on registers alone, and gives the number of multiply-accumulates:
+    /// what a second of it does is the most that this processor can do. 0 where floats run.
+    pub fn peak(&self, rounds: usize) -> u64 {
+        let program = self.graph.program();
+        program.map_or(0, |program| program.kernel.peak(rounds))
     }
 
     /// The recipe of the vectors this backbone gives for pictures fitted by `fit`.
     pub fn recipe(&self, fit: Fit) -> Recipe {
         recipe(&self.card, fit, self.set)
     }
+}
+
+/// One operator of a lowered backbone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operator {
+    /// Name of its output in the model.
+    pub name: String,
+    pub kind: &'static str,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
 }
 
 /// The recipe that a card, a fit and a choice of outputs make.

@@ -9,7 +9,6 @@
 use super::kernels::{Kernel, Packed, Portable, SLACK, Source, Sum, Target};
 use rayon::prelude::*;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 /// How one activation lies in its buffer: rows of pixels, with a border that holds the zero point where a window reaches over
 /// the edge.
@@ -160,6 +159,22 @@ pub enum Step {
     Flatten { from: usize, to: usize },
 }
 
+impl Step {
+    /// What kind of operator it is, for reports.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Step::Product { slide, .. } if slide.is_point() => "product",
+            Step::Product { .. } => "convolution",
+            Step::Depthwise { .. } => "depthwise",
+            Step::Add { .. } => "add",
+            Step::Pool { .. } => "pool",
+            Step::Scale { .. } => "scale",
+            Step::Quantize { .. } => "quantize",
+            Step::Flatten { .. } => "flatten",
+        }
+    }
+}
+
 /// A step with its name in the model and its number of multiply-accumulates.
 #[derive(Clone, Debug)]
 pub struct Named {
@@ -191,21 +206,18 @@ pub struct Memory {
 }
 
 impl Program {
-    /// Runs a picture, `[height, width, channels]`, and gives the outputs in their order. `watch` is told each step's time.
+    /// Runs a picture, `[height, width, channels]`, and gives the outputs in their order. `watch` is told when a step is done.
     pub fn run(
         &self,
         pixels: &[u8],
         threads: usize,
-        mut watch: Option<&mut dyn FnMut(usize, Duration)>,
+        watch: &mut dyn FnMut(usize),
     ) -> Vec<Vec<f32>> {
         let mut memory = self.take_memory();
         self.place(pixels, &mut memory.buffers);
         for (index, named) in self.steps.iter().enumerate() {
-            let started = watch.is_some().then(Instant::now);
             self.step(&named.step, &mut memory, threads);
-            if let (Some(watch), Some(started)) = (watch.as_mut(), started) {
-                watch(index, started.elapsed());
-            }
+            watch(index);
         }
         let vectors = self.outputs.iter().map(|&v| memory.vectors[v].clone());
         let outputs = vectors.collect();
@@ -370,18 +382,25 @@ impl Program {
             };
         let window = run.next_multiple_of(4) * runs;
         let mut row = vec![0u8; to.width * window + SLACK];
+        let across = runs / slide.height;
+        let starts: Vec<usize> = (0..runs)
+            .map(|index| {
+                let line = first * slide.stride[0] + index / across * slide.dilation[0];
+                let column = index % across * slide.dilation[1];
+                source.at(
+                    line as isize - slide.pad[0] as isize,
+                    column as isize - slide.pad[1] as isize,
+                )
+            })
+            .collect();
         for y in 0..to.rows {
+            let line = y * slide.stride[0] * source.row_bytes();
             for x in 0..to.width {
-                let mut at = x * window;
-                for ky in 0..slide.height {
-                    let line = (first + y) * slide.stride[0] + ky * slide.dilation[0];
-                    let line = line as isize - slide.pad[0] as isize;
-                    for kx in 0..runs / slide.height {
-                        let column = x * slide.stride[1] + kx * slide.dilation[1];
-                        let column = column as isize - slide.pad[1] as isize;
-                        copy_run(&mut row[at..], &bytes[source.at(line, column)..], run);
-                        at += run.next_multiple_of(4);
-                    }
+                let pixel = line + x * slide.stride[1] * source.pixel_bytes;
+                for (index, start) in starts.iter().enumerate() {
+                    // What a copy writes too much, the next one puts right.
+                    let at = x * window + index * run.next_multiple_of(4);
+                    copy_run(&mut row[at..], &bytes[start + pixel..], run);
                 }
             }
             let from = Source {

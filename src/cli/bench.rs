@@ -4,9 +4,10 @@ use super::args::Bench;
 use super::context::{Context, now_us};
 use super::output::{ms_since, round};
 use anyhow::Result;
+use fieldhead::backbone::Operator;
 use fieldhead::head::{Request, Samples};
 use fieldhead::pipeline::{self, Embedder, Naming, TrainingSet};
-use fieldhead::preprocess::Fit;
+use fieldhead::preprocess::{self, Fit};
 use fieldhead::source::line::{Light, Line};
 use fieldhead::store::{NewSample, Origin, Sample, Store};
 use serde_json::json;
@@ -17,27 +18,40 @@ use std::time::Instant;
 const SAMPLES: usize = 480;
 const CLASSES: usize = 6;
 
+/// Rounds of the peak loop: some tens of milliseconds.
+const PEAK_ROUNDS: usize = 2_000_000;
+
 pub fn run(context: &Context, options: &Bench) -> Result<()> {
     let start = Instant::now();
     let embedder = context.embedder()?;
     let load_ms = ms_since(start);
-    let backbone_ms = time_inference(&embedder, options.runs)?;
+    let inference = Inference::measure(context, &embedder, options.runs)?;
     let heads = time_heads(context, &embedder)?;
-    let median = backbone_ms[backbone_ms.len() / 2];
-    let min = backbone_ms[0];
-    let macs = embedder.backbone().card().macs as f64;
-    let gmac_s = macs / median / 1e6;
     let rss_mb = peak_rss_mb();
-    let kernel = embedder.backbone().kernel();
+    let backbone = embedder.backbone();
+    let kernel = backbone.kernel();
+    let macs = backbone.card().macs;
+    let gmac_s = macs as f64 / inference.median_ms / 1e6;
+    let share = (inference.peak_gmac_s > 0.0)
+        .then(|| gmac_s / inference.peak_gmac_s / context.threads as f64);
     context.out.json(&json!({
         "backbone": embedder.recipe().backbone,
         "load_ms": round(load_ms),
-        "backbone_ms": {"min": round(min), "median": round(median)},
+        "backbone_ms": {"min": round(inference.min_ms), "median": round(inference.median_ms)},
         "runs": options.runs,
         "kernel": kernel,
         "threads": context.threads,
-        "macs": macs as u64,
+        "macs": macs,
         "gmac_s": round(gmac_s),
+        "peak_gmac_s": round(inference.peak_gmac_s),
+        "share_of_peak": share.map(round),
+        "left_in_floats": backbone.left_in_floats(),
+        "operators": inference.operators.iter().map(|(operator, us)| json!({
+            "name": operator.name,
+            "kind": operator.kind,
+            "macs": operator.macs,
+            "us": round(*us),
+        })).collect::<Vec<_>>(),
         "train_ms": round(heads.train),
         "train_samples": SAMPLES,
         "train_classes": CLASSES,
@@ -48,11 +62,25 @@ pub fn run(context: &Context, options: &Bench) -> Result<()> {
         "rss_mb": rss_mb.map(round),
     }))?;
     let width = embedder.recipe().width;
-    let rss = rss_mb.map_or("?".into(), |mb| format!("{mb:.1} MB"));
-    for (what, figure) in [
+    let mut lines = vec![
         ("backbone loaded", format!("{load_ms:.1} ms")),
-        ("one picture", format!("{median:.2} ms (best {min:.2})")),
-        ("arithmetic", format!("{kernel}, {gmac_s:.1} GMAC/s")),
+        (
+            "one picture",
+            format!(
+                "{:.2} ms (best {:.2}), {kernel}, {} threads",
+                inference.median_ms, inference.min_ms, context.threads
+            ),
+        ),
+        ("arithmetic", arithmetic(gmac_s, share)),
+    ];
+    for (kind, us) in inference.by_kind() {
+        lines.push(("", format!("{kind:12} {us:8.0} µs")));
+    }
+    if let Some(first) = backbone.left_in_floats().first() {
+        let more = backbone.left_in_floats().len() - 1;
+        lines.push(("in floats", format!("{first}, and {more} more")));
+    }
+    lines.extend([
         (
             "train",
             format!(
@@ -67,28 +95,91 @@ pub fn run(context: &Context, options: &Bench) -> Result<()> {
                 heads.learn, heads.commit
             ),
         ),
-        ("peak memory", rss),
-    ] {
+        (
+            "peak memory",
+            rss_mb.map_or("?".into(), |mb| format!("{mb:.1} MB")),
+        ),
+    ]);
+    for (what, figure) in lines {
         context.out.line(format!("{what:18} {figure}"))?;
     }
     Ok(())
 }
 
-/// Times of `runs` inferences in ms, sorted.
-fn time_inference(embedder: &Embedder, runs: u32) -> Result<Vec<f64>> {
-    let (_, image) = Line::new(1, Light::day()).next();
-    let view = &embedder.recipe().view;
-    let pixels =
-        fieldhead::preprocess::fit_to(&image, Fit::Squash, view.width, view.height, view.pad)?;
-    embedder.backbone().embed(&pixels)?;
-    let mut times = Vec::new();
-    for _ in 0..runs {
+fn arithmetic(gmac_s: f64, share: Option<f64>) -> String {
+    let share = share.map_or(String::new(), |share| {
+        format!(", {:.0} % of what this processor can", 100.0 * share)
+    });
+    format!("{gmac_s:.1} GMAC/s{share}")
+}
+
+/// What one inference takes.
+struct Inference {
+    min_ms: f64,
+    median_ms: f64,
+    /// On one core; 0 where floats run.
+    peak_gmac_s: f64,
+    /// Median of each operator, in µs.
+    operators: Vec<(Operator, f64)>,
+}
+
+impl Inference {
+    fn measure(context: &Context, embedder: &Embedder, runs: u32) -> Result<Inference> {
+        let (_, image) = Line::new(1, Light::day()).next();
+        let view = &embedder.recipe().view;
+        let pixels = preprocess::fit_to(&image, Fit::Squash, view.width, view.height, view.pad)?;
+        let backbone = embedder.backbone();
+        // The first runs find their memory and wake the processor.
+        for _ in 0..3 {
+            backbone.embed_on(&pixels, context.threads)?;
+        }
+        let mut whole = Vec::new();
+        for _ in 0..runs {
+            let start = Instant::now();
+            backbone.embed_on(&pixels, context.threads)?;
+            whole.push(ms_since(start));
+        }
+        whole.sort_by(f64::total_cmp);
+        let operators = backbone.operators();
+        let mut times = vec![Vec::new(); operators.len()];
+        for _ in 0..runs {
+            let mut last = Instant::now();
+            backbone.watch(&pixels, context.threads, &mut |index| {
+                times[index].push(ms_since(last) * 1e3);
+                last = Instant::now();
+            })?;
+        }
+        let median = |mut times: Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            times.get(times.len() / 2).copied().unwrap_or(0.0)
+        };
         let start = Instant::now();
-        embedder.backbone().embed(&pixels)?;
-        times.push(ms_since(start));
+        let macs = backbone.peak(PEAK_ROUNDS);
+        let peak_ms = ms_since(start);
+        Ok(Inference {
+            min_ms: whole[0],
+            median_ms: whole[whole.len() / 2],
+            peak_gmac_s: macs as f64 / peak_ms.max(1e-6) / 1e6,
+            operators: operators
+                .into_iter()
+                .zip(times)
+                .map(|(operator, times)| (operator, median(times)))
+                .collect(),
+        })
     }
-    times.sort_by(f64::total_cmp);
-    Ok(times)
+
+    /// Sums of the operators of each kind, largest first.
+    fn by_kind(&self) -> Vec<(&'static str, f64)> {
+        let mut kinds: Vec<(&'static str, f64)> = Vec::new();
+        for (operator, us) in &self.operators {
+            match kinds.iter_mut().find(|(kind, _)| *kind == operator.kind) {
+                Some((_, sum)) => *sum += us,
+                None => kinds.push((operator.kind, *us)),
+            }
+        }
+        kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
+        kinds
+    }
 }
 
 struct HeadTimes {

@@ -4,15 +4,21 @@ use super::{Filters, Kernel, Matrix, Packed, Requant, Source, Sum, Target, Windo
 
 pub struct Portable;
 
-/// Added and taken away again, this rounds an f32 below 2²² to an integer, half to even: its unit in the last place is one.
+/// Added to an f32 below 2²², this leaves no room for a fraction: the sum is rounded, half to even, and its lowest bits are the
+/// integer.
 const ROUNDER: f32 = 12_582_912.0;
+
+/// The integer nearest to a number below 2²², ties to even.
+#[inline(always)]
+fn integer(x: f32) -> i32 {
+    (x + ROUNDER).to_bits() as i32 - ROUNDER.to_bits() as i32
+}
 
 /// `clamp(round(sum · multiplier) + zero_point, low, high)`
 #[inline(always)]
 fn requantize(packed: &Packed, channel: usize, sum: i32) -> u8 {
     let scaled = sum as f32 * packed.multiplier[channel];
-    let rounded = (scaled.clamp(-1e6, 1e6) + ROUNDER) - ROUNDER;
-    let byte = rounded as i32 + i32::from(packed.zero_point);
+    let byte = integer(scaled.clamp(-1e6, 1e6)) + i32::from(packed.zero_point);
     byte.clamp(i32::from(packed.low), i32::from(packed.high)) as u8
 }
 
@@ -132,7 +138,7 @@ fn product((&a, &w): (&u8, &u8)) -> i32 {
 pub fn add(sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
     for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
         let total = f32::from(a) * sum.scale_a + (f32::from(b) * sum.scale_b + sum.fixed);
-        let byte = ((total + ROUNDER) - ROUNDER) as i32;
+        let byte = integer(total);
         *to = byte.clamp(i32::from(sum.low), i32::from(sum.high)) as u8;
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A block of 64 output channels is four vectors of sums. Channels are dealt to them so that the two packing instructions, which
 //! work within 128-bit lanes, put the bytes in order: lane `l` of vector `j` holds channels `16 l + 4 j` to `16 l + 4 j + 3`. The
-//! same order comes out of interleaving four rows of pixels, which is how the depthwise kernel feeds the instruction.
+//! same order comes out of interleaving four rows of pixels, which is how the depthwise kernel feeds the instruction. Blocks of 32
+//! and 16 channels are dealt alike to two vectors and one.
 
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
 use super::{in_order, pack_groups, portable};
@@ -18,30 +19,28 @@ pub fn supported() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Channels of each vector of each block of a product: blocks of four vectors, then one of up to three, whose order is plain.
+/// Channels of each vector of each block of a product: blocks of four vectors, then one of two and one of one.
 fn product_blocks(n: usize) -> Vec<Vec<usize>> {
     let mut blocks = Vec::new();
     let mut first = 0;
-    while n - first > 48 {
-        blocks.push(dealt(first));
-        first += 64;
-        if first >= n {
-            return blocks;
-        }
-    }
-    if first < n {
-        let vectors = (n - first).div_ceil(16);
-        blocks.push((first..first + 16 * vectors).collect());
+    while first < n {
+        let vectors = match n - first {
+            49.. => 4,
+            17.. => 2,
+            _ => 1,
+        };
+        blocks.push(dealt(first, vectors));
+        first += 16 * vectors;
     }
     blocks
 }
 
-/// The 64 channels from `first` on as interleaving and packing order them.
-fn dealt(first: usize) -> Vec<usize> {
-    (0..64)
+/// The channels from `first` on as packing orders those of 1, 2 or 4 vectors.
+fn dealt(first: usize, vectors: usize) -> Vec<usize> {
+    (0..16 * vectors)
         .map(|at| {
             let (vector, lane, within) = (at / 16, at / 4 % 4, at % 4);
-            first + 16 * lane + 4 * vector + within
+            first + 4 * vectors * lane + 4 * vector + within
         })
         .collect()
 }
@@ -86,7 +85,7 @@ impl Kernel for Vnni {
             return None;
         }
         let blocks: Vec<Vec<usize>> = (0..filters.channels.div_ceil(64))
-            .map(|block| dealt(64 * block))
+            .map(|block| dealt(64 * block, 4))
             .collect();
         // Four rows of a column are one group; the groups of a column follow each other, the columns too.
         let quads = window.height.div_ceil(4);
@@ -197,24 +196,39 @@ impl Finish {
         _mm512_min_epu8(bytes, _mm512_set1_epi8(self.high as i8))
     }
 
-    /// The 16 bytes of vector `j` of a block in plain order.
+    /// The 32 bytes of a block of two vectors.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn one(&self, sums: __m512i, j: usize) -> __m128i {
-        // SAFETY: as above.
-        let scaled = unsafe { self.scaled(sums, j) };
-        let zero = _mm512_set1_epi32(i32::from(self.zero_point));
-        let low = _mm512_set1_epi32(i32::from(self.low));
-        let high = _mm512_set1_epi32(i32::from(self.high));
-        // Saturated to 16 bits first, so that adding the zero point cannot overflow.
-        let short = _mm512_cvtepi16_epi32(_mm512_cvtsepi32_epi16(scaled));
-        let moved = _mm512_add_epi32(short, zero);
-        _mm512_cvtusepi32_epi8(_mm512_min_epi32(_mm512_max_epi32(moved, low), high))
+    unsafe fn two(&self, sums: [__m512i; 2]) -> __m256i {
+        // SAFETY: `scaled` reads what a block of two vectors has.
+        let scaled = unsafe { [self.scaled(sums[0], 0), self.scaled(sums[1], 1)] };
+        let zero = _mm512_set1_epi16(i16::from(self.zero_point));
+        let shorts = _mm512_adds_epi16(_mm512_packs_epi32(scaled[0], scaled[1]), zero);
+        let shorts = _mm512_max_epi16(shorts, _mm512_set1_epi16(i16::from(self.low)));
+        _mm512_cvtepi16_epi8(_mm512_min_epi16(
+            shorts,
+            _mm512_set1_epi16(i16::from(self.high)),
+        ))
+    }
+
+    /// The 16 bytes of a block of one vector.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn one(&self, sums: __m512i) -> __m128i {
+        // SAFETY: `scaled` reads what a block of one vector has.
+        let scaled = unsafe { self.scaled(sums, 0) };
+        let zero = _mm256_set1_epi16(i16::from(self.zero_point));
+        let shorts = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(scaled), zero);
+        let shorts = _mm256_max_epi16(shorts, _mm256_set1_epi16(i16::from(self.low)));
+        _mm256_cvtepi16_epi8(_mm256_min_epi16(
+            shorts,
+            _mm256_set1_epi16(i16::from(self.high)),
+        ))
     }
 }
 
 /// Pixels of one step of a product by vectors of sums: as many sums as leave registers for the weights.
-const STEP: [usize; 5] = [0, 14, 12, 8, 6];
+const STEP: [usize; 5] = [0, 14, 12, 0, 6];
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
@@ -223,7 +237,11 @@ unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
     let mut line = packed.lines.as_ptr();
     let mut first = 0;
     while first < packed.bias.len() {
-        let vectors = ((packed.bias.len() - first) / 16).min(4);
+        let vectors = match packed.bias.len() - first {
+            64.. => 4,
+            32.. => 2,
+            _ => 1,
+        };
         let block = Block {
             groups,
             weights: line,
@@ -234,7 +252,6 @@ unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
         unsafe {
             match vectors {
                 4 => block.run::<{ STEP[4] }, 4>(&mut pixels, first),
-                3 => block.run::<{ STEP[3] }, 3>(&mut pixels, first),
                 2 => block.run::<{ STEP[2] }, 2>(&mut pixels, first),
                 _ => block.run::<{ STEP[1] }, 1>(&mut pixels, first),
             }
@@ -351,14 +368,17 @@ impl Block {
             }
             for i in 0..M {
                 let to = pixels.to.add(at[i].1 + channel);
-                if V == 4 {
-                    let four = [sums[i][0], sums[i][1], sums[i][2], sums[i][V - 1]];
-                    _mm512_storeu_si512(to.cast(), self.finish.four(&four));
-                } else {
-                    for j in 0..V {
-                        let bytes = self.finish.one(sums[i][j], j);
-                        _mm_storeu_si128(to.add(16 * j).cast(), bytes);
+                let vector = |j: usize| sums[i][j.min(V - 1)];
+                match V {
+                    4 => {
+                        let four = std::array::from_fn(vector);
+                        _mm512_storeu_si512(to.cast(), self.finish.four(&four));
                     }
+                    2 => {
+                        let bytes = self.finish.two([vector(0), vector(1)]);
+                        _mm256_storeu_si256(to.cast(), bytes);
+                    }
+                    _ => _mm_storeu_si128(to.cast(), self.finish.one(vector(0))),
                 }
             }
         }
