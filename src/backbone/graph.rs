@@ -8,7 +8,6 @@ use super::lower::{Refusal, lower};
 use super::onnx;
 use super::program::Program;
 use std::sync::Arc;
-use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 /// A network ready to run.
@@ -37,15 +36,15 @@ impl Graph {
         kernel: Option<&str>,
     ) -> Result<Graph, String> {
         let (height, width) = (input.height as usize, input.width as usize);
-        let model = onnx::decode(model)?;
-        let graph = model.graph.as_ref().ok_or("it holds no graph")?;
+        let mut decoded = onnx::decode(model)?;
+        let graph = decoded.graph.as_mut().ok_or("it holds no graph")?;
         let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
         let picture = [height, width, input.channels as usize];
         let engine = match lower(graph, picture, &names, kernels::choose(kernel)?) {
             Ok(program) => Engine::Integer(Box::new(program)),
             Err(Refusal::Malformed(what)) => return Err(what),
             Err(Refusal::Left(nodes)) => {
-                let plan = float_plan(&model, height, width, &names).map_err(one_line)?;
+                let plan = float_plan(model, height, width, &names).map_err(one_line)?;
                 Engine::Float(plan, nodes)
             }
         };
@@ -156,13 +155,13 @@ impl Graph {
 }
 
 fn float_plan(
-    model: &ModelProto,
+    model: &[u8],
     height: usize,
     width: usize,
     outputs: &[&str],
 ) -> TractResult<Arc<TypedSimplePlan>> {
     tract_onnx::onnx()
-        .model_for_proto_model(model)?
+        .model_for_read(&mut &*model)?
         .with_outputs_by_name(outputs)?
         .with_input_fact(0, u8::fact([1, 3, height, width]).into())?
         .into_optimized()?

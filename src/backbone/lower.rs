@@ -36,14 +36,15 @@ const MAX_ACTIVATION_BYTES: usize = 256 << 20;
 /// The largest scale that is told from a mistake.
 const MAX_SCALE: f32 = 1e9;
 
-/// The steps of `graph` for `outputs`, fed with a picture `[height, width, channels]` of u8.
+/// The steps of `graph`, whose constants it takes, for `outputs`, fed with a picture `[height, width, channels]` of u8.
 pub fn lower(
-    graph: &GraphProto,
+    graph: &mut GraphProto,
     picture: [usize; 3],
     outputs: &[&str],
     kernel: &'static dyn Kernel,
 ) -> Result<Program, Refusal> {
-    let constants = onnx::constants(graph).map_err(Refusal::Malformed)?;
+    let constants = onnx::take_constants(graph).map_err(Refusal::Malformed)?;
+    let graph = &*graph;
     let mut lowering = Lowering {
         kernel,
         constants,
@@ -56,7 +57,7 @@ pub fn lower(
         .input
         .iter()
         .map(|input| input.name.as_str())
-        .filter(|name| !lowering.constants.contains_key(name))
+        .filter(|name| !lowering.constants.contains_key(*name))
         .collect();
     let [input] = names[..] else {
         return Err(Refusal::Left(vec![format!("{} inputs", names.len())]));
@@ -147,10 +148,30 @@ enum Value {
 
 /// Integers and what one of them is worth, along an axis.
 struct Weights {
-    shape: Vec<usize>,
-    integers: Vec<i64>,
+    constant: Rc<Constant>,
     scales: Vec<f32>,
+    /// One for all, or one a scale.
+    zeros: Vec<i64>,
     axis: usize,
+}
+
+impl Weights {
+    fn shape(&self) -> &[usize] {
+        &self.constant.shape
+    }
+
+    /// The integers, less their zero points.
+    fn integers(&self) -> Vec<i64> {
+        let mut integers = self.constant.integers().unwrap_or_default();
+        if self.zeros.iter().all(|&zero| zero == 0) {
+            return integers;
+        }
+        let inner: usize = self.shape().iter().skip(self.axis + 1).product();
+        for (at, integer) in integers.iter_mut().enumerate() {
+            *integer -= self.zeros[at / inner.max(1) % self.zeros.len()];
+        }
+        integers
+    }
 }
 
 enum Sums {
@@ -163,7 +184,7 @@ enum Sums {
 
 struct Lowering<'a> {
     kernel: &'static dyn Kernel,
-    constants: HashMap<&'a str, Constant>,
+    constants: HashMap<String, Rc<Constant>>,
     values: HashMap<&'a str, Value>,
     planes: Vec<Plane>,
     vectors: Vec<usize>,
@@ -238,8 +259,7 @@ impl<'a> Lowering<'a> {
             return Ok(value.clone());
         }
         let constant = self.constants.get(name).cloned();
-        let constant = constant.map(|constant| Value::Constant(Rc::new(constant)));
-        constant.ok_or(Why::Unknown)
+        constant.map(Value::Constant).ok_or(Why::Unknown)
     }
 
     fn real(&self, node: &NodeProto, index: usize) -> Result<(usize, Scale), Why> {
@@ -260,7 +280,7 @@ impl<'a> Lowering<'a> {
     fn scales(&self, node: &NodeProto) -> Result<(Vec<f32>, Option<&Constant>), Why> {
         let constant = |index: usize| {
             let name = node.input.get(index).map_or("", String::as_str);
-            self.constants.get(name)
+            self.constants.get(name).map(Rc::as_ref)
         };
         let missing = || Why::Malformed(format!("{} has no constant scale", title(node)));
         let scales = constant(1).and_then(Constant::f32s).ok_or_else(missing)?;
@@ -321,15 +341,20 @@ impl<'a> Lowering<'a> {
                 self.planes[plane].zero = scale.zero;
                 Ok(Value::Real { plane, scale })
             }
-            Value::Constant(constant) => self.dequantize_constant(node, &constant),
+            Value::Constant(constant) => self.dequantize_constant(node, constant),
             _ => Err(Why::Left("its input is not quantized")),
         }
     }
 
-    fn dequantize_constant(&self, node: &NodeProto, constant: &Constant) -> Result<Value, Why> {
+    fn dequantize_constant(
+        &self,
+        node: &NodeProto,
+        constant: Rc<Constant>,
+    ) -> Result<Value, Why> {
+        if constant.f32s().is_some() {
+            return Err(Why::Left("its input is not quantized"));
+        }
         let (scales, zeros) = self.scales(node)?;
-        let integers = constant.integers();
-        let mut integers = integers.ok_or(Why::Left("its input is not quantized"))?;
         let rank = constant.shape.len() as i64;
         let axis = onnx::int(node, "axis").unwrap_or(1);
         let axis = if axis < 0 { axis + rank } else { axis };
@@ -343,18 +368,12 @@ impl<'a> Lowering<'a> {
                 constant.shape
             )));
         }
-        let axis = axis as usize;
         let zeros = zeros.and_then(Constant::integers).unwrap_or(vec![0]);
-        let inner: usize = constant.shape.iter().skip(axis + 1).product();
-        for (at, integer) in integers.iter_mut().enumerate() {
-            let channel = at / inner.max(1) % side.unwrap_or(1).max(1);
-            *integer -= zeros.get(channel).copied().unwrap_or(zeros[0]);
-        }
         Ok(Value::Weights(Rc::new(Weights {
-            shape: constant.shape.clone(),
-            integers,
+            constant,
             scales,
-            axis,
+            zeros,
+            axis: axis as usize,
         })))
     }
 
@@ -483,8 +502,7 @@ impl<'a> Lowering<'a> {
                 Some(name) => self
                     .constants
                     .get(name.as_str())
-                    .and_then(Constant::f32s)
-                    .and_then(|numbers| numbers.first().copied())
+                    .and_then(|constant| constant.f32s()?.first().copied())
                     .ok_or(Why::Left("a bound is not a constant")),
             }
         };
@@ -556,7 +574,7 @@ impl<'a> Lowering<'a> {
 
     fn reduce(&mut self, node: &NodeProto, max: bool) -> Result<Value, Why> {
         let axes = onnx::ints(node, "axes").map(<[i64]>::to_vec);
-        let axes = axes.or_else(|| self.constants.get(node.input.get(1)?.as_str())?.integers());
+        let axes = axes.or_else(|| self.constants.get(node.input.get(1)?)?.integers());
         match axes.as_deref() {
             Some([2, 3] | [-2, -1]) => self.pool(node, max),
             _ => Err(Why::Left("it reduces other axes than height and width")),

@@ -6,6 +6,7 @@
 //! number that the file merely claims.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::{Framework, onnx};
@@ -54,29 +55,31 @@ impl Constant {
     }
 }
 
-/// All constants of a graph by name. A tensor of a type that is not in [`Numbers`] is left out: what needs it is not lowered.
+/// Takes all constants out of a graph, by name. A tensor of a type that is not in [`Numbers`] is left out: what needs it is not
+/// lowered.
 ///
 /// # Errors
 /// A tensor whose shape and numbers do not agree.
-pub fn constants(graph: &GraphProto) -> Result<HashMap<&str, Constant>, String> {
+pub fn take_constants(graph: &mut GraphProto) -> Result<HashMap<String, Rc<Constant>>, String> {
     let mut found = HashMap::new();
-    for tensor in &graph.initializer {
-        if let Some(constant) = constant(tensor)? {
-            found.insert(tensor.name.as_str(), constant);
+    for mut tensor in std::mem::take(&mut graph.initializer) {
+        let name = std::mem::take(&mut tensor.name);
+        let read = constant(&tensor).map_err(|what| format!("the constant '{name}' {what}"))?;
+        if let Some(constant) = read {
+            found.insert(name, Rc::new(constant));
         }
     }
     Ok(found)
 }
 
 fn constant(tensor: &TensorProto) -> Result<Option<Constant>, String> {
-    let wrong = |what: String| format!("the constant '{}' {what}", tensor.name);
     let mut count = 1usize;
     let mut shape = Vec::new();
     for &side in &tensor.dims {
-        let side = usize::try_from(side).map_err(|_| wrong(format!("has a side of {side}")))?;
+        let side = usize::try_from(side).map_err(|_| format!("has a side of {side}"))?;
         count = count
             .checked_mul(side)
-            .ok_or_else(|| wrong("is too large".into()))?;
+            .ok_or("is too large")?;
         shape.push(side);
     }
     let raw = &tensor.raw_data;
@@ -105,9 +108,9 @@ fn constant(tensor: &TensorProto) -> Result<Option<Constant>, String> {
         Numbers::I64(numbers) => numbers.len(),
     };
     if got != count {
-        return Err(wrong(format!(
+        return Err(format!(
             "has {got} numbers, its shape {shape:?} says {count}"
-        )));
+        ));
     }
     Ok(Some(Constant { shape, numbers }))
 }

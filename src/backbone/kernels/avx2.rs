@@ -5,7 +5,7 @@
 //! order them: lane `l` of vector `j` holds channels `8 l + 4 j` to `8 l + 4 j + 3`.
 
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
-use super::{in_order, pack_groups, portable};
+use super::{columns_of, in_order, pack_groups, portable};
 use std::arch::x86_64::*;
 
 pub struct Avx2;
@@ -28,9 +28,11 @@ fn blocks(n: usize) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// Weights are kept as i16.
-fn put(to: &mut Vec<u8>, weight: i8) {
-    to.extend(i16::from(weight).to_le_bytes());
+/// Two weights of a channel, as i16, are its lane.
+fn put(lane: &mut [u8], weights: &[i8]) {
+    for (bytes, &weight) in lane.chunks_exact_mut(2).zip(weights) {
+        bytes.copy_from_slice(&i16::from(weight).to_le_bytes());
+    }
 }
 
 impl Kernel for Avx2 {
@@ -40,17 +42,11 @@ impl Kernel for Avx2 {
 
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed {
         let blocks = blocks(matrix.n);
-        let weight = |channel: usize, k: usize| {
-            let inside = channel < matrix.n && k < matrix.k;
-            inside
-                .then(|| matrix.weights[channel * matrix.k + k])
-                .unwrap_or(0)
-        };
         Packed {
             n: matrix.n,
             k: matrix.k,
             window: Window::POINT,
-            lines: pack_groups(&blocks, matrix.k.div_ceil(2), 2, weight, put),
+            lines: pack_groups(matrix, &blocks, 2, 4, put),
             bias: in_order(&blocks, &requant.bias, 0),
             multiplier: in_order(&blocks, &requant.multiplier, 1.0),
             zero_point: requant.zero_point,
@@ -73,21 +69,12 @@ impl Kernel for Avx2 {
         }
         let blocks = blocks(filters.channels);
         // Two rows of a column are one group; the groups of a column follow each other, the columns too.
-        let pairs = window.height.div_ceil(2);
-        let weight = |channel: usize, k: usize| {
-            let (column, row) = (k / (2 * pairs), k % (2 * pairs));
-            let inside = channel < filters.channels && row < window.height;
-            inside
-                .then(|| {
-                    filters.weights[(row * window.width + column) * filters.channels + channel]
-                })
-                .unwrap_or(0)
-        };
+        let matrix = columns_of(filters, 2);
         Some(Packed {
             n: filters.channels,
             k: filters.channels,
             window,
-            lines: pack_groups(&blocks, pairs * window.width, 2, weight, put),
+            lines: pack_groups(&matrix, &blocks, 2, 4, put),
             bias: in_order(&blocks, &requant.bias, 0),
             multiplier: in_order(&blocks, &requant.multiplier, 1.0),
             zero_point: requant.zero_point,

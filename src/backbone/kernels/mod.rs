@@ -219,26 +219,50 @@ pub fn available() -> Vec<&'static dyn Kernel> {
 
 pub use portable::{Portable, filters as portable_filters};
 
-/// Packs rows of weights so that a vector holds `group` consecutive weights of each of its channels. `order` gives the channel of
-/// each lane of each vector of the blocks `blocks` (first vector's number, vectors); `put` writes one weight.
+/// Packs a matrix so that a vector holds `group` consecutive weights of each of its channels. A block names the channels of all its
+/// vectors in order; `put` writes the weights of one lane, of `lane` bytes.
 fn pack_groups(
+    matrix: &Matrix,
     blocks: &[Vec<usize>],
-    groups: usize,
     group: usize,
-    weight: impl Fn(usize, usize) -> i8,
-    put: impl Fn(&mut Vec<u8>, i8),
+    lane: usize,
+    put: impl Fn(&mut [u8], &[i8]),
 ) -> Vec<Line> {
-    let mut bytes = Vec::new();
+    let groups = matrix.k.div_ceil(group);
+    let lanes: usize = blocks.iter().map(Vec::len).sum();
+    let mut lines = vec![Line([0; 64]); (lanes * groups * lane).div_ceil(64)];
+    let mut at = 0;
     for channels in blocks {
-        for index in 0..groups {
+        for first in (0..matrix.k).step_by(group) {
             for &channel in channels {
-                for k in index * group..(index + 1) * group {
-                    put(&mut bytes, weight(channel, k));
+                if channel < matrix.n {
+                    let row = &matrix.weights[channel * matrix.k..][..matrix.k];
+                    let weights = &row[first..(first + group).min(matrix.k)];
+                    put(&mut lines[at / 64].0[at % 64..][..lane], weights);
                 }
+                at += lane;
             }
         }
     }
-    lines(&bytes)
+    lines
+}
+
+/// Filters as a matrix whose rows go down the columns of the window, each filled up with zeros to a multiple of `group` rows.
+fn columns_of(filters: &Filters, group: usize) -> Matrix {
+    let height = filters.height.next_multiple_of(group);
+    let k = filters.width * height;
+    let mut weights = vec![0; filters.channels * k];
+    for (tap, weights_of_tap) in filters.weights.chunks_exact(filters.channels).enumerate() {
+        let (row, column) = (tap / filters.width, tap % filters.width);
+        for (channel, &weight) in weights_of_tap.iter().enumerate() {
+            weights[channel * k + column * height + row] = weight;
+        }
+    }
+    Matrix {
+        n: filters.channels,
+        k,
+        weights,
+    }
 }
 
 fn lines(bytes: &[u8]) -> Vec<Line> {

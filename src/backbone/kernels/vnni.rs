@@ -6,7 +6,7 @@
 //! and 16 channels are dealt alike to two vectors and one.
 
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
-use super::{in_order, pack_groups, portable};
+use super::{columns_of, in_order, pack_groups, portable};
 use std::arch::x86_64::*;
 
 pub struct Vnni;
@@ -45,6 +45,13 @@ fn dealt(first: usize, vectors: usize) -> Vec<usize> {
         .collect()
 }
 
+/// Four weights of a channel are its lane.
+fn put(lane: &mut [u8], weights: &[i8]) {
+    for (byte, &weight) in lane.iter_mut().zip(weights) {
+        *byte = weight as u8;
+    }
+}
+
 impl Kernel for Vnni {
     fn name(&self) -> &'static str {
         "vnni"
@@ -52,18 +59,11 @@ impl Kernel for Vnni {
 
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed {
         let blocks = product_blocks(matrix.n);
-        let weight = |channel: usize, k: usize| {
-            let inside = channel < matrix.n && k < matrix.k;
-            inside
-                .then(|| matrix.weights[channel * matrix.k + k])
-                .unwrap_or(0)
-        };
-        let groups = matrix.k.div_ceil(4);
         Packed {
             n: matrix.n,
             k: matrix.k,
             window: Window::POINT,
-            lines: pack_groups(&blocks, groups, 4, weight, |to, w| to.push(w as u8)),
+            lines: pack_groups(matrix, &blocks, 4, 4, put),
             bias: in_order(&blocks, &requant.bias, 0),
             multiplier: in_order(&blocks, &requant.multiplier, 1.0),
             zero_point: requant.zero_point,
@@ -88,23 +88,12 @@ impl Kernel for Vnni {
             .map(|block| dealt(64 * block, 4))
             .collect();
         // Four rows of a column are one group; the groups of a column follow each other, the columns too.
-        let quads = window.height.div_ceil(4);
-        let weight = |channel: usize, k: usize| {
-            let (column, row) = (k / (4 * quads), k % (4 * quads));
-            let inside = channel < filters.channels && row < window.height;
-            inside
-                .then(|| {
-                    filters.weights[(row * window.width + column) * filters.channels + channel]
-                })
-                .unwrap_or(0)
-        };
+        let matrix = columns_of(filters, 4);
         Some(Packed {
             n: filters.channels,
             k: filters.channels,
             window,
-            lines: pack_groups(&blocks, quads * window.width, 4, weight, |to, w| {
-                to.push(w as u8);
-            }),
+            lines: pack_groups(&matrix, &blocks, 4, 4, put),
             bias: in_order(&blocks, &requant.bias, 0),
             multiplier: in_order(&blocks, &requant.multiplier, 1.0),
             zero_point: requant.zero_point,

@@ -2,7 +2,7 @@
 
 use super::{Lowering, Scale, Sums, Value, Weights, Why, title};
 use crate::backbone::kernels::{Filters, Matrix, Requant, portable_filters};
-use crate::backbone::onnx;
+use crate::backbone::onnx::{self, Constant, Numbers};
 use crate::backbone::program::{Border, Slide, Step, run_bytes};
 use std::rc::Rc;
 use tract_onnx::pb::NodeProto;
@@ -31,12 +31,12 @@ impl<'a> Lowering<'a> {
         let bias = self.bias(node, 2)?;
         let wrong = |what: String| Why::Malformed(format!("{} {what}", title(node)));
         // One dimension is a picture of one row.
-        let &[outputs, inputs, height, width] = &match weights.shape[..] {
+        let &[outputs, inputs, height, width] = &match *weights.shape() {
             [outputs, inputs, width] => [outputs, inputs, 1, width],
             [outputs, inputs, height, width] => [outputs, inputs, height, width],
             _ => return Err(Why::Left("it has other than one or two dimensions")),
         };
-        let flat = weights.shape.len() == 3;
+        let flat = weights.shape().len() == 3;
         let pair = |name: &str, default: i64| {
             let numbers = onnx::ints(node, name).unwrap_or(&[]);
             let numbers = match (numbers, flat) {
@@ -130,7 +130,7 @@ impl<'a> Lowering<'a> {
         if !plain("alpha") || !plain("beta") || onnx::int(node, "transA").unwrap_or(0) != 0 {
             return Err(Why::Left("alpha, beta or transA"));
         }
-        let &[rows, columns] = &weights.shape[..] else {
+        let &[rows, columns] = weights.shape() else {
             return Err(Why::Left("its weights are not a matrix"));
         };
         let plane = self.planes[from.0];
@@ -143,7 +143,7 @@ impl<'a> Lowering<'a> {
         } else {
             Rc::new(transpose(&weights, rows, columns))
         };
-        let &[outputs, inputs] = &weights.shape[..] else {
+        let &[outputs, inputs] = weights.shape() else {
             return Err(Why::Unknown);
         };
         if inputs != plane.channels || outputs == 0 || inputs == 0 {
@@ -172,8 +172,8 @@ impl<'a> Lowering<'a> {
         match self.value(node, index)? {
             Value::Weights(bias) => {
                 let scale = |at: usize| f64::from(bias.scales[at % bias.scales.len()]);
-                let integers = bias.integers.iter().enumerate();
-                Ok(integers.map(|(at, &n)| n as f64 * scale(at)).collect())
+                let integers = bias.integers().into_iter().enumerate();
+                Ok(integers.map(|(at, n)| n as f64 * scale(at)).collect())
             }
             Value::Constant(bias) => {
                 let numbers = bias.f32s().ok_or(Why::Left("its bias is no number"))?;
@@ -206,9 +206,9 @@ impl<'a> Lowering<'a> {
         }
         let a_row = inputs * height * width;
         let bytes: Option<Vec<i8>> = weights
-            .integers
-            .iter()
-            .map(|&w| i8::try_from(w).ok())
+            .integers()
+            .into_iter()
+            .map(|w| i8::try_from(w).ok())
             .collect();
         let bytes = bytes.ok_or(Why::Left("its weights do not fit 8 bits with a sign"))?;
         let mut requant = Requant {
@@ -249,7 +249,7 @@ impl<'a> Lowering<'a> {
         let step = if depthwise {
             self.depthwise(convolution, &bytes, &requant, from, plane)
         } else {
-            self.product(convolution, &bytes, &requant, from, plane)?
+            self.product(convolution, bytes, &requant, from, plane)?
         };
         self.push(node, macs, step);
         Ok(plane)
@@ -292,7 +292,7 @@ impl<'a> Lowering<'a> {
     fn product(
         &self,
         convolution: &Convolution,
-        bytes: &[i8],
+        bytes: Vec<i8>,
         requant: &Requant,
         from: usize,
         to: usize,
@@ -310,19 +310,24 @@ impl<'a> Lowering<'a> {
         if k.checked_mul(outputs).is_none_or(|n| n > MAX_WEIGHTS) {
             return Err(Why::Left("its weights take too much room"));
         }
-        let mut weights = vec![0; outputs * k];
-        for (at, &weight) in bytes.iter().enumerate() {
-            let (tap, channel) = (at % (height * width), at / (height * width));
-            let (output, channel) = (channel / inputs, channel % inputs);
-            let group = output / (outputs / convolution.group);
-            let (ky, kx) = (tap / width, tap % width);
-            let column = match (point, dilated) {
-                (true, _) => 0,
-                (_, true) => (ky * width + kx) * run,
-                (_, false) => ky * run + kx * pixel,
-            };
-            weights[output * k + column + group * inputs + channel] = weight;
-        }
+        let weights = if point && convolution.group == 1 {
+            bytes
+        } else {
+            let mut weights = vec![0; outputs * k];
+            for (at, &weight) in bytes.iter().enumerate() {
+                let (tap, channel) = (at % (height * width), at / (height * width));
+                let (output, channel) = (channel / inputs, channel % inputs);
+                let group = output / (outputs / convolution.group);
+                let (ky, kx) = (tap / width, tap % width);
+                let column = match (point, dilated) {
+                    (true, _) => 0,
+                    (_, true) => (ky * width + kx) * run,
+                    (_, false) => ky * run + kx * pixel,
+                };
+                weights[output * k + column + group * inputs + channel] = weight;
+            }
+            weights
+        };
         let matrix = Matrix {
             n: outputs,
             k,
@@ -345,14 +350,18 @@ fn sums(convolution: Convolution) -> Value {
 }
 
 fn transpose(weights: &Weights, rows: usize, columns: usize) -> Weights {
+    let old = weights.constant.integers().unwrap_or_default();
     let mut integers = vec![0; rows * columns];
-    for (at, &integer) in weights.integers.iter().enumerate() {
+    for (at, &integer) in old.iter().enumerate() {
         integers[at % columns * rows + at / columns] = integer;
     }
     Weights {
-        shape: vec![columns, rows],
-        integers,
+        constant: Rc::new(Constant {
+            shape: vec![columns, rows],
+            numbers: Numbers::I64(integers),
+        }),
         scales: weights.scales.clone(),
+        zeros: weights.zeros.clone(),
         axis: 1 - weights.axis.min(1),
     }
 }
