@@ -110,7 +110,7 @@ impl Graph {
         &self,
         pixels: &[u8],
         threads: usize,
-        watch: &mut dyn FnMut(usize),
+        watch: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Vec<f32>>, String> {
         let (height, width) = (self.height, self.width);
         if pixels.len() != height * width * 3 {
@@ -120,6 +120,10 @@ impl Graph {
             ));
         }
         match &self.engine {
+            // Inside the pool, a step that is shared costs its threads no system call.
+            Engine::Integer(program) if threads > 1 => {
+                Ok(rayon::scope(|_| program.run(pixels, threads, watch)))
+            }
             Engine::Integer(program) => Ok(program.run(pixels, threads, watch)),
             Engine::Float(plan, _) => self.run_float(plan, pixels),
         }

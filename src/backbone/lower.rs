@@ -346,11 +346,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn dequantize_constant(
-        &self,
-        node: &NodeProto,
-        constant: Rc<Constant>,
-    ) -> Result<Value, Why> {
+    fn dequantize_constant(&self, node: &NodeProto, constant: Rc<Constant>) -> Result<Value, Why> {
         if constant.f32s().is_some() {
             return Err(Why::Left("its input is not quantized"));
         }

@@ -141,7 +141,7 @@ impl Backbone {
         &self,
         pixels: &[u8],
         threads: usize,
-        done: &mut dyn FnMut(usize),
+        done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<(), BackboneError> {
         let run = self.graph.run(pixels, threads, done);
         run.map(|_| ()).map_err(|what| BackboneError::Run { what })

@@ -77,9 +77,7 @@ fn constant(tensor: &TensorProto) -> Result<Option<Constant>, String> {
     let mut shape = Vec::new();
     for &side in &tensor.dims {
         let side = usize::try_from(side).map_err(|_| format!("has a side of {side}"))?;
-        count = count
-            .checked_mul(side)
-            .ok_or("is too large")?;
+        count = count.checked_mul(side).ok_or("is too large")?;
         shape.push(side);
     }
     let raw = &tensor.raw_data;

@@ -211,7 +211,7 @@ impl Program {
         &self,
         pixels: &[u8],
         threads: usize,
-        watch: &mut dyn FnMut(usize),
+        watch: &mut (dyn FnMut(usize) + Send),
     ) -> Vec<Vec<f32>> {
         let mut memory = self.take_memory();
         self.place(pixels, &mut memory.buffers);
