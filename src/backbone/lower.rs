@@ -338,7 +338,7 @@ impl<'a> Lowering<'a> {
                     )));
                 }
                 // The border stands for zero, whoever reads it.
-                self.planes[plane].zero = scale.zero;
+                self.planes[plane].zero = scale.zero ^ self.kernel.flip();
                 Ok(Value::Real { plane, scale })
             }
             Value::Constant(constant) => self.dequantize_constant(node, constant),
@@ -375,6 +375,7 @@ impl<'a> Lowering<'a> {
 
     /// A new plane for what a step gives.
     fn new_plane(&mut self, height: usize, width: usize, channels: usize, zero: u8) -> usize {
+        let zero = zero ^ self.kernel.flip();
         self.planes.push(plane(height, width, channels, zero));
         self.planes.len() - 1
     }
@@ -591,7 +592,7 @@ impl<'a> Lowering<'a> {
         }
         let from = self.planes[plane];
         let numbers = from.height * from.width * from.channels;
-        let to = self.new_plane(1, 1, numbers, from.zero);
+        let to = self.new_plane(1, 1, numbers, from.zero ^ self.kernel.flip());
         self.push(node, 0, Step::Flatten { from: plane, to });
         Ok(match value {
             Value::Real { scale, .. } => Value::Real { plane: to, scale },

@@ -20,7 +20,7 @@ pub struct Plane {
     /// Channels and their padding.
     pub pixel_bytes: usize,
     pub border: Border,
-    /// What the border holds.
+    /// What the border holds, as the kernel stores it.
     pub zero: u8,
     /// Buffer it lies in.
     pub buffer: usize,
@@ -245,12 +245,15 @@ impl Program {
     /// Copies the picture into its plane.
     fn place(&self, pixels: &[u8], buffers: &mut [Vec<u8>]) {
         let plane = &self.planes[self.input];
+        let flip = self.kernel.flip();
         let bytes = &mut buffers[plane.buffer];
         plane.fill_border(bytes);
         let row_bytes = plane.width * plane.channels;
         for (y, row) in pixels.chunks_exact(row_bytes).enumerate() {
             let at = plane.at(y as isize, 0);
-            bytes[at..at + row_bytes].copy_from_slice(row);
+            for (to, level) in bytes[at..at + row_bytes].iter_mut().zip(row) {
+                *to = level ^ flip;
+            }
         }
     }
 
@@ -311,7 +314,14 @@ impl Program {
             } => {
                 let plane = &self.planes[*from];
                 let bytes = &memory.buffers[plane.buffer];
-                pool(plane, bytes, *max, *scale, *zero, &mut memory.vectors[*to]);
+                let flip = self.kernel.flip();
+                let found = pool(plane, bytes, *max, flip);
+                let pixels = if *max { 1 } else { plane.height * plane.width };
+                let zero = i64::from(*zero) * pixels as i64;
+                let scale = (f64::from(*scale) / pixels as f64) as f32;
+                for (to, found) in memory.vectors[*to].iter_mut().zip(found) {
+                    *to = (i64::from(found) - zero) as f32 * scale;
+                }
             }
             Step::Scale { vector, factors } => {
                 for (at, number) in memory.vectors[*vector].iter_mut().enumerate() {
@@ -320,10 +330,11 @@ impl Program {
             }
             Step::Quantize { vector, to, scale } => {
                 let plane = &self.planes[*to];
+                let flip = self.kernel.flip();
                 let bytes = &mut memory.buffers[plane.buffer];
                 for (to, x) in bytes.iter_mut().zip(&memory.vectors[*vector]) {
-                    let level = (x / scale).round_ties_even() + f32::from(plane.zero);
-                    *to = level.clamp(0.0, 255.0) as u8;
+                    let level = (x / scale).round_ties_even() + f32::from(plane.zero ^ flip);
+                    *to = level.clamp(0.0, 255.0) as u8 ^ flip;
                 }
             }
             Step::Flatten { from, to } => {
@@ -469,27 +480,19 @@ fn point_source<'a>(plane: &Plane, bytes: &'a [u8], slide: &Slide, first: usize)
     }
 }
 
-/// `scale · (mean − zero)` or `scale · (maximum − zero)` of each channel.
-fn pool(plane: &Plane, bytes: &[u8], max: bool, scale: f32, zero: u8, to: &mut [f32]) {
+/// Sum or maximum of each channel.
+fn pool(plane: &Plane, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
     let mut found = vec![0u32; plane.channels];
     for y in 0..plane.height {
         for x in 0..plane.width {
             let pixel = &bytes[plane.at(y as isize, x as isize)..][..plane.channels];
             for (found, &level) in found.iter_mut().zip(pixel) {
-                *found = if max {
-                    (*found).max(level.into())
-                } else {
-                    *found + u32::from(level)
-                };
+                let level = u32::from(level ^ flip);
+                *found = if max { (*found).max(level) } else { *found + level };
             }
         }
     }
-    let pixels = if max { 1 } else { plane.height * plane.width };
-    let zero = i64::from(zero) * pixels as i64;
-    let scale = (f64::from(scale) / pixels as f64) as f32;
-    for (to, found) in to.iter_mut().zip(found) {
-        *to = (i64::from(found) - zero) as f32 * scale;
-    }
+    found
 }
 
 fn flatten(plane: &Plane, bytes: &[u8], to: &mut [u8]) {

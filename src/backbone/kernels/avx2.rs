@@ -52,6 +52,7 @@ impl Kernel for Avx2 {
             zero_point: requant.zero_point,
             low: requant.low,
             high: requant.high,
+            flip: 0,
         }
     }
 
@@ -80,6 +81,7 @@ impl Kernel for Avx2 {
             zero_point: requant.zero_point,
             low: requant.low,
             high: requant.high,
+            flip: 0,
         })
     }
 
@@ -105,7 +107,7 @@ impl Kernel for Avx2 {
     fn add(&self, sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
         #[target_feature(enable = "avx2")]
         fn add(sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
-            portable::add(sum, a, b, to);
+            portable::add::<0>(sum, a, b, to);
         }
         // SAFETY: the processor has the instructions.
         unsafe { add(sum, a, b, to) }

@@ -6,10 +6,20 @@
 //! Invariant: every kernel gives the bytes of [`portable`]. Sums are exact in i32; what follows them is one multiplication of IEEE
 //! f32, one rounding to even, and a clamp, which all processors do alike.
 //!
-//! Activations are u8, pixel after pixel, the channels of a pixel together (NHWC) and padded to [`CHANNEL_ALIGN`].
+//! Activations are bytes, pixel after pixel, the channels of a pixel together (NHWC) and padded to [`CHANNEL_ALIGN`]. A byte is the
+//! u8 of the model, or has its highest bit turned where an instruction wants signed numbers: [`Kernel::flip`].
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod pixels;
 mod portable;
 #[cfg(test)]
 mod tests;
@@ -26,6 +36,10 @@ pub const SLACK: usize = 64;
 pub trait Kernel: Send + Sync {
     /// As `FIELDHEAD_KERNEL` names it.
     fn name(&self) -> &'static str;
+    /// Bits that are turned in the activations as this kernel stores them: 0, or 0x80 to make them signed.
+    fn flip(&self) -> u8 {
+        0
+    }
     /// Lays out a matrix for [`Kernel::matmul`].
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed;
     /// Lays out filters for [`Kernel::depthwise`]; `None` for a shape that this kernel leaves to the portable one.
@@ -37,7 +51,7 @@ pub trait Kernel: Send + Sync {
     fn depthwise(&self, packed: &Packed, from: Source<'_>, to: Target<'_>);
     /// `to = requantize(a, b)`, byte by byte over whole buffers.
     fn add(&self, sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
-        portable::add(sum, a, b, to);
+        portable::add::<0>(sum, a, b, to);
     }
     /// Multiply-accumulates that a second of nothing else takes, on one core: `rounds` of the innermost instruction, and their
     /// number of multiply-accumulates.
@@ -121,6 +135,8 @@ pub struct Packed {
     zero_point: u8,
     low: u8,
     high: u8,
+    /// Bits that are turned in what the portable kernel reads and writes.
+    flip: u8,
 }
 
 /// Extent of a depthwise window; 1 × 1 for a product.
@@ -211,6 +227,18 @@ pub fn available() -> Vec<&'static dyn Kernel> {
         }
         if avx2::supported() {
             found.push(&avx2::Avx2);
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        if i8mm::supported() {
+            found.push(&i8mm::I8mm);
+        }
+        if dotprod::supported() {
+            found.push(&dotprod::Dotprod);
+        }
+        if neon::supported() {
+            found.push(&neon::Neon);
         }
     }
     found.push(&portable::Portable);

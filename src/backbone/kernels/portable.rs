@@ -19,7 +19,7 @@ fn integer(x: f32) -> i32 {
 fn requantize(packed: &Packed, channel: usize, sum: i32) -> u8 {
     let scaled = sum as f32 * packed.multiplier[channel];
     let byte = integer(scaled.clamp(-1e6, 1e6)) + i32::from(packed.zero_point);
-    byte.clamp(i32::from(packed.low), i32::from(packed.high)) as u8
+    byte.clamp(i32::from(packed.low), i32::from(packed.high)) as u8 ^ packed.flip
 }
 
 impl Kernel for Portable {
@@ -28,11 +28,18 @@ impl Kernel for Portable {
     }
 
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed {
-        packed(matrix.n, matrix.k, Window::POINT, &matrix.weights, requant)
+        packed(
+            matrix.n,
+            matrix.k,
+            Window::POINT,
+            &matrix.weights,
+            requant,
+            0,
+        )
     }
 
     fn pack_depthwise(&self, these: &Filters, requant: &Requant) -> Option<Packed> {
-        Some(filters(these, requant))
+        Some(filters(these, requant, 0))
     }
 
     fn matmul(&self, packed: &Packed, from: Source<'_>, to: Target<'_>) {
@@ -48,7 +55,8 @@ impl Kernel for Portable {
                     let row = &packed.lines[channel * row_lines..][..row_lines];
                     let mut sum = packed.bias[channel];
                     for (line, pixel) in row.iter().zip(pixel.chunks(64)) {
-                        let products = pixel.iter().zip(&line.0).map(product);
+                        let products = pixel.iter().zip(&line.0);
+                        let products = products.map(|(&a, &w)| product(packed.flip, a, w));
                         sum += products.sum::<i32>();
                     }
                     to.bytes[out + channel] = requantize(packed, channel, sum);
@@ -73,8 +81,8 @@ impl Kernel for Portable {
                         let tap = &packed.lines[tap..tap + tap_lines];
                         let pixel = from.bytes[at..at + packed.n].chunks(64);
                         for ((sums, pixel), line) in sums.chunks_mut(64).zip(pixel).zip(tap) {
-                            for (sum, pair) in sums.iter_mut().zip(pixel.iter().zip(&line.0)) {
-                                *sum += product(pair);
+                            for (sum, (&a, &w)) in sums.iter_mut().zip(pixel.iter().zip(&line.0)) {
+                                *sum += product(packed.flip, a, w);
                             }
                         }
                     }
@@ -101,18 +109,32 @@ impl Kernel for Portable {
     }
 }
 
-/// Filters of any shape.
-pub fn filters(filters: &Filters, requant: &Requant) -> Packed {
+/// Filters of any shape, for activations with some bits turned.
+pub fn filters(filters: &Filters, requant: &Requant, flip: u8) -> Packed {
     let window = Window {
         height: filters.height,
         width: filters.width,
         stride: filters.stride,
     };
     let channels = filters.channels;
-    packed(channels, channels, window, &filters.weights, requant)
+    packed(
+        channels,
+        channels,
+        window,
+        &filters.weights,
+        requant,
+        flip,
+    )
 }
 
-fn packed(n: usize, k: usize, window: Window, weights: &[i8], requant: &Requant) -> Packed {
+fn packed(
+    n: usize,
+    k: usize,
+    window: Window,
+    weights: &[i8],
+    requant: &Requant,
+    flip: u8,
+) -> Packed {
     // Each row begins a line.
     let row = |row: &[i8]| super::lines(&row.iter().map(|&w| w as u8).collect::<Vec<u8>>());
     Packed {
@@ -125,20 +147,23 @@ fn packed(n: usize, k: usize, window: Window, weights: &[i8], requant: &Requant)
         zero_point: requant.zero_point,
         low: requant.low,
         high: requant.high,
+        flip,
     }
 }
 
 /// Activation times weight.
 #[inline(always)]
-fn product((&a, &w): (&u8, &u8)) -> i32 {
-    i32::from(a) * i32::from(w as i8)
+fn product(flip: u8, a: u8, w: u8) -> i32 {
+    i32::from(a ^ flip) * i32::from(w as i8)
 }
 
+/// Sums of bytes that have the bits of `FLIP` turned.
 #[inline(always)]
-pub fn add(sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
+pub fn add<const FLIP: u8>(sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
     for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
-        let total = f32::from(a) * sum.scale_a + (f32::from(b) * sum.scale_b + sum.fixed);
+        let (a, b) = (f32::from(a ^ FLIP), f32::from(b ^ FLIP));
+        let total = a * sum.scale_a + (b * sum.scale_b + sum.fixed);
         let byte = integer(total);
-        *to = byte.clamp(i32::from(sum.low), i32::from(sum.high)) as u8;
+        *to = byte.clamp(i32::from(sum.low), i32::from(sum.high)) as u8 ^ FLIP;
     }
 }

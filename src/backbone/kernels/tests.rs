@@ -69,6 +69,14 @@ impl Case {
         }
     }
 
+    /// As a kernel stores it.
+    fn flipped(&self, flip: u8) -> Case {
+        Case {
+            bytes: self.bytes.iter().map(|b| b ^ flip).collect(),
+            ..*self
+        }
+    }
+
     /// What `work` writes; what it leaves alone is 77.
     fn output(&self, work: impl Fn(Source<'_>, Target<'_>)) -> Vec<u8> {
         let mut bytes = vec![77; 5 + self.rows * self.to_row];
@@ -85,11 +93,12 @@ impl Case {
     }
 
     /// The channels of each pixel; a kernel may write the padding behind them.
-    fn channels(&self, output: &[u8], n: usize) -> Vec<u8> {
+    fn channels(&self, output: &[u8], n: usize, flip: u8) -> Vec<u8> {
         let mut found = Vec::new();
         for y in 0..self.rows {
             for x in 0..self.width {
-                found.extend(&output[5 + y * self.to_row + x * self.to_pixel..][..n]);
+                let pixel = &output[5 + y * self.to_row + x * self.to_pixel..][..n];
+                found.extend(pixel.iter().map(|b| b ^ flip));
             }
         }
         found
@@ -134,9 +143,10 @@ proptest! {
         let expected = case.output(|from, to| Portable.matmul(&packed, from, to));
         for kernel in available() {
             let packed = kernel.pack(&matrix, &requant);
-            let got = case.output(|from, to| kernel.matmul(&packed, from, to));
+            let flipped = case.flipped(kernel.flip());
+            let got = flipped.output(|from, to| kernel.matmul(&packed, from, to));
             prop_assert_eq!(
-                case.channels(&got, n), case.channels(&expected, n), "{}", kernel.name()
+                case.channels(&got, n, kernel.flip()), case.channels(&expected, n, 0), "{}", kernel.name()
             );
             prop_assert!(case.gaps_untouched(&got, n), "{}", kernel.name());
         }
@@ -168,15 +178,16 @@ proptest! {
             pixel, row, rows, width, to_pixel,
             to_row: width * to_pixel + row_gap,
         };
-        let packed = portable_filters(&filters, &requant);
+        let packed = portable_filters(&filters, &requant, 0);
         let expected = case.output(|from, to| Portable.depthwise(&packed, from, to));
         for kernel in available() {
             let Some(packed) = kernel.pack_depthwise(&filters, &requant) else {
                 continue;
             };
-            let got = case.output(|from, to| kernel.depthwise(&packed, from, to));
+            let flipped = case.flipped(kernel.flip());
+            let got = flipped.output(|from, to| kernel.depthwise(&packed, from, to));
             prop_assert_eq!(
-                case.channels(&got, channels), case.channels(&expected, channels), "{}", kernel.name()
+                case.channels(&got, channels, kernel.flip()), case.channels(&expected, channels, 0), "{}", kernel.name()
             );
             prop_assert!(case.gaps_untouched(&got, channels), "{}", kernel.name());
         }
@@ -196,8 +207,10 @@ proptest! {
             total.round_ties_even().clamp(3.0, 250.0) as u8
         }).collect();
         for kernel in available() {
+            let flip = |bytes: &[u8]| bytes.iter().map(|b| b ^ kernel.flip()).collect::<Vec<u8>>();
             let mut got = vec![0; count];
-            kernel.add(&sum, &a, &b, &mut got);
+            kernel.add(&sum, &flip(&a), &flip(&b), &mut got);
+            let got = flip(&got);
             prop_assert_eq!(&got, &expected, "{}", kernel.name());
         }
     }
@@ -233,7 +246,7 @@ fn the_portable_product_is_the_sum_rounded_to_even() {
     let packed = Portable.pack(&matrix, &requant);
     let got = case.output(|from, to| Portable.matmul(&packed, from, to));
     // (1 + 4 + 14) / 2 = 9.5 rounds to 10; (-12 + 28) / 4 = 4.
-    assert_eq!(case.channels(&got, 2), [20, 14]);
+    assert_eq!(case.channels(&got, 2, 0), [20, 14]);
 }
 
 #[test]

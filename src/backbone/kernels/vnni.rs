@@ -6,6 +6,7 @@
 //! and 16 channels are dealt alike to two vectors and one.
 
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
+use super::pixels::Pixels;
 use super::{columns_of, in_order, pack_groups, portable};
 use std::arch::x86_64::*;
 
@@ -69,6 +70,7 @@ impl Kernel for Vnni {
             zero_point: requant.zero_point,
             low: requant.low,
             high: requant.high,
+            flip: 0,
         }
     }
 
@@ -99,6 +101,7 @@ impl Kernel for Vnni {
             zero_point: requant.zero_point,
             low: requant.low,
             high: requant.high,
+            flip: 0,
         })
     }
 
@@ -124,7 +127,7 @@ impl Kernel for Vnni {
     fn add(&self, sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
         fn add(sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
-            portable::add(sum, a, b, to);
+            portable::add::<0>(sum, a, b, to);
         }
         // SAFETY: the processor has the instructions.
         unsafe { add(sum, a, b, to) }
@@ -247,53 +250,6 @@ unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
             line = line.add(vectors * groups);
         }
         first += 16 * vectors;
-    }
-}
-
-/// Where the pixels are, one after the other through all rows.
-struct Pixels {
-    from: *const u8,
-    to: *mut u8,
-    from_pixel: usize,
-    from_row: usize,
-    to_pixel: usize,
-    to_row: usize,
-    width: usize,
-    count: usize,
-}
-
-impl Pixels {
-    fn new(from: &Source<'_>, to: Target<'_>) -> Pixels {
-        let whole = from.row_bytes == to.width * from.pixel_bytes
-            && to.row_bytes == to.width * to.pixel_bytes;
-        Pixels {
-            from: from.bytes[from.origin..].as_ptr(),
-            from_pixel: from.pixel_bytes,
-            from_row: from.row_bytes,
-            to_pixel: to.pixel_bytes,
-            to_row: to.row_bytes,
-            count: to.rows * to.width,
-            // Rows without gaps are one long row.
-            width: if whole { to.rows * to.width } else { to.width },
-            to: to.bytes[to.origin..].as_mut_ptr(),
-        }
-    }
-
-    /// Offsets of `M` pixels from `first` on, to read and to write.
-    #[inline(always)]
-    fn at<const M: usize>(&self, first: usize) -> [(usize, usize); M] {
-        let (mut y, mut x) = (first / self.width, first % self.width);
-        std::array::from_fn(|_| {
-            let offsets = (
-                y * self.from_row + x * self.from_pixel,
-                y * self.to_row + x * self.to_pixel,
-            );
-            x += 1;
-            if x == self.width {
-                (y, x) = (y + 1, 0);
-            }
-            offsets
-        })
     }
 }
 

@@ -278,7 +278,7 @@ impl<'a> Lowering<'a> {
         };
         let own = self.kernel.pack_depthwise(&filters, requant);
         let portable = own.is_none();
-        let packed = own.unwrap_or_else(|| portable_filters(&filters, requant));
+        let packed = own.unwrap_or_else(|| portable_filters(&filters, requant, self.kernel.flip()));
         Step::Depthwise {
             from,
             to,
