@@ -488,7 +488,11 @@ fn pool(plane: &Plane, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
             let pixel = &bytes[plane.at(y as isize, x as isize)..][..plane.channels];
             for (found, &level) in found.iter_mut().zip(pixel) {
                 let level = u32::from(level ^ flip);
-                *found = if max { (*found).max(level) } else { *found + level };
+                *found = if max {
+                    (*found).max(level)
+                } else {
+                    *found + level
+                };
             }
         }
     }

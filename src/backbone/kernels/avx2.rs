@@ -53,6 +53,7 @@ impl Kernel for Avx2 {
             low: requant.low,
             high: requant.high,
             flip: 0,
+            pairs_fit: false,
         }
     }
 
@@ -82,6 +83,7 @@ impl Kernel for Avx2 {
             low: requant.low,
             high: requant.high,
             flip: 0,
+            pairs_fit: false,
         })
     }
 

@@ -137,6 +137,8 @@ pub struct Packed {
     high: u8,
     /// Bits that are turned in what the portable kernel reads and writes.
     flip: u8,
+    /// No weight is −128, so that two products of signed bytes fit 16 bits together.
+    pairs_fit: bool,
 }
 
 /// Extent of a depthwise window; 1 × 1 for a product.

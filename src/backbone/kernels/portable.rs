@@ -117,14 +117,7 @@ pub fn filters(filters: &Filters, requant: &Requant, flip: u8) -> Packed {
         stride: filters.stride,
     };
     let channels = filters.channels;
-    packed(
-        channels,
-        channels,
-        window,
-        &filters.weights,
-        requant,
-        flip,
-    )
+    packed(channels, channels, window, &filters.weights, requant, flip)
 }
 
 fn packed(
@@ -148,6 +141,7 @@ fn packed(
         low: requant.low,
         high: requant.high,
         flip,
+        pairs_fit: false,
     }
 }
 

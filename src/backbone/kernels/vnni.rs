@@ -5,8 +5,8 @@
 //! same order comes out of interleaving four rows of pixels, which is how the depthwise kernel feeds the instruction. Blocks of 32
 //! and 16 channels are dealt alike to two vectors and one.
 
-use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
 use super::pixels::Pixels;
+use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
 use super::{columns_of, in_order, pack_groups, portable};
 use std::arch::x86_64::*;
 
@@ -71,6 +71,7 @@ impl Kernel for Vnni {
             low: requant.low,
             high: requant.high,
             flip: 0,
+            pairs_fit: false,
         }
     }
 
@@ -102,6 +103,7 @@ impl Kernel for Vnni {
             low: requant.low,
             high: requant.high,
             flip: 0,
+            pairs_fit: false,
         })
     }
 
