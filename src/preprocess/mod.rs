@@ -8,6 +8,7 @@
 
 mod decode;
 mod keep;
+mod markers;
 pub mod raw;
 mod resize;
 
