@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fieldhead: {}", one_line(&error));
+            eprintln!("fieldhead: {}", cli::plain(&one_line(&error)));
             ExitCode::from(cli::code(&error))
         }
     }
