@@ -1,75 +1,176 @@
 //! The markers of a JPEG file (ITU-T T.81, annex B): whether its picture is all there, before it is decoded.
 //!
-//! The decoder fills what is missing with grey. Here a file is refused whose end marker is missing, or whose scans hold fewer bits
-//! than its blocks take at the least. What stands behind the end, such as the film of a motion photo, is of no interest.
+//! The decoder fills what is missing with grey. Here a file is refused whose end marker is missing, and a sequential one whose data
+//! end before its last block ([`super::entropy`]); of a progressive one, only the end marker is looked for. What stands behind the
+//! end, such as the film of a motion photo, is of no interest.
 
 use super::PreprocessError;
+use super::entropy::{Blocks, Stop, Table, follow};
 
-const RESTARTS: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
+/// The markers between pieces of a scan.
+pub(super) const RESTARTS: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
 const START: u8 = 0xd8;
 const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
+const TABLES: u8 = 0xc4;
+const RESTART_INTERVAL: u8 = 0xdd;
 /// A byte that can stand alone, of no meaning to a decoder.
 const TEMPORARY: u8 = 0x01;
 /// Frames of sequential Huffman coding: baseline and extended.
 const SEQUENTIAL: [u8; 2] = [0xc0, 0xc1];
-/// Each block takes a code for its first coefficient and at least one more for the others, of a bit or more each (T.81, F.1.2).
-const MIN_BITS_A_BLOCK: u64 = 2;
 
-/// Refuses a JPEG that lost its end or the data of its picture. Looks at each byte once.
+/// Refuses a JPEG that lost its end or the data of its picture. Looks at each byte twice at the most.
 pub(super) fn check(bytes: &[u8]) -> Result<(), PreprocessError> {
     let mut reader = Reader { bytes, at: 0 };
-    let (mut blocks, mut coded, mut scans) = (None, 0u64, 0u32);
+    let mut state = State::default();
+    let mut scans = 0;
     loop {
-        match reader.marker().ok_or(PreprocessError::CutOff)? {
-            END if scans > 0 => break,
-            START | END | TEMPORARY => {}
-            marker if RESTARTS.contains(&marker) => {}
+        let marker = reader.marker().ok_or(PreprocessError::CutOff)?;
+        if marker == END && scans > 0 {
+            return Ok(());
+        }
+        if [START, END, TEMPORARY].contains(&marker) || RESTARTS.contains(&marker) {
+            continue;
+        }
+        let segment = reader.segment().ok_or(PreprocessError::CutOff)?;
+        match marker {
             SCAN => {
-                reader.segment().ok_or(PreprocessError::CutOff)?;
                 scans += 1;
-                coded += reader.scan();
-            }
-            marker => {
-                let segment = reader.segment().ok_or(PreprocessError::CutOff)?;
-                if SEQUENTIAL.contains(&marker) {
-                    blocks = blocks.or_else(|| frame_blocks(segment));
+                let data = reader.scan();
+                // A file without an end was cut off, which says more than that its data end early.
+                if state.follow(segment, data) == Err(Stop::Early) && !reader.rest().is_empty() {
+                    return Err(PreprocessError::Damaged {
+                        format: "JPEG",
+                        what: "the data of its picture end early".into(),
+                    });
                 }
             }
+            TABLES => state.take_tables(segment).unwrap_or_default(),
+            RESTART_INTERVAL => {
+                let interval = segment.first_chunk().map(|&two| u16::from_be_bytes(two));
+                state.restart = interval.unwrap_or(0).into();
+            }
+            frame if SEQUENTIAL.contains(&frame) => state.frame = Frame::parse(segment),
+            _ => {}
         }
     }
-    let needed = blocks.map_or(0, |blocks: u64| blocks * MIN_BITS_A_BLOCK / 8);
-    if coded < needed {
-        return Err(PreprocessError::Damaged {
-            format: "JPEG",
-            what: format!("its picture takes {needed} bytes or more, and {coded} came"),
-        });
-    }
-    Ok(())
 }
 
-/// Blocks of 8x8 in a frame: of each component as many as cover the picture. `None` when the header makes no sense, which the
-/// decoder refuses.
-fn frame_blocks(segment: &[u8]) -> Option<u64> {
-    let (header, components) = segment.split_first_chunk::<6>()?;
-    let height = u64::from(u16::from_be_bytes([header[1], header[2]]));
-    let width = u64::from(u16::from_be_bytes([header[3], header[4]]));
-    let factors: Vec<(u64, u64)> = components
-        .chunks_exact(3)
-        .take(usize::from(header[5]))
-        .map(|c| (u64::from(c[1] >> 4), u64::from(c[1] & 15)))
-        .collect();
-    let most_across = factors.iter().map(|f| f.0).max().filter(|&most| most > 0)?;
-    let most_down = factors.iter().map(|f| f.1).max().filter(|&most| most > 0)?;
-    let blocks = |side: u64, factor: u64, most: u64| (side * factor).div_ceil(most).div_ceil(8);
-    Some(
-        factors
+/// What the segments before a scan said.
+#[derive(Default)]
+struct State {
+    frame: Option<Frame>,
+    dc: [Option<Table>; 4],
+    ac: [Option<Table>; 4],
+    restart: u64,
+}
+
+impl State {
+    fn take_tables(&mut self, mut segment: &[u8]) -> Option<()> {
+        while let Some((&[kind, ref counts @ ..], rest)) = segment.split_first_chunk::<17>() {
+            let length = counts.iter().map(|&count| usize::from(count)).sum();
+            let (symbols, rest) = rest.split_at_checked(length)?;
+            let tables = match kind >> 4 {
+                0 => &mut self.dc,
+                _ => &mut self.ac,
+            };
+            *tables.get_mut(usize::from(kind & 15))? = Table::new(counts, symbols);
+            segment = rest;
+        }
+        Some(())
+    }
+
+    /// Follows one scan; `header` names its components and their tables.
+    fn follow(&self, header: &[u8], data: &[u8]) -> Result<(), Stop> {
+        let frame = self.frame.as_ref().ok_or(Stop::Unclear)?;
+        let (&count, header) = header.split_first().ok_or(Stop::Unclear)?;
+        let mut components = Vec::new();
+        let mut units = frame.units();
+        for named in header.chunks_exact(2).take(usize::from(count)) {
+            let component = frame.component(named[0]).ok_or(Stop::Unclear)?;
+            let table = |tables: &'_ [Option<Table>; 4], number: u8| {
+                tables.get(usize::from(number)).cloned().flatten()
+            };
+            components.push((
+                component.across * component.down,
+                table(&self.dc, named[1] >> 4).ok_or(Stop::Unclear)?,
+                table(&self.ac, named[1] & 15).ok_or(Stop::Unclear)?,
+            ));
+            if count == 1 {
+                units = frame.blocks(component);
+            }
+        }
+        let blocks: Vec<Blocks<'_>> = components
             .iter()
-            .map(|&(across, down)| {
-                blocks(width, across, most_across) * blocks(height, down, most_down)
+            .map(|(blocks, dc, ac)| Blocks {
+                count: if count == 1 { 1 } else { *blocks },
+                dc,
+                ac,
             })
-            .sum(),
-    )
+            .collect();
+        follow(data, &blocks, units, self.restart)
+    }
+}
+
+/// The size and the components of a frame.
+struct Frame {
+    width: u64,
+    height: u64,
+    components: Vec<Component>,
+}
+
+/// A component and its sampling factors.
+struct Component {
+    id: u8,
+    across: u64,
+    down: u64,
+}
+
+impl Frame {
+    /// `None` when the header makes no sense, which the decoder refuses.
+    fn parse(segment: &[u8]) -> Option<Frame> {
+        let (header, components) = segment.split_first_chunk::<6>()?;
+        let components: Vec<Component> = components
+            .chunks_exact(3)
+            .take(usize::from(header[5]))
+            .map(|c| Component {
+                id: c[0],
+                across: u64::from(c[1] >> 4),
+                down: u64::from(c[1] & 15),
+            })
+            .collect();
+        let sensible = components.iter().all(|c| c.across > 0 && c.down > 0);
+        (sensible && !components.is_empty()).then_some(Frame {
+            height: u16::from_be_bytes([header[1], header[2]]).into(),
+            width: u16::from_be_bytes([header[3], header[4]]).into(),
+            components,
+        })
+    }
+
+    fn component(&self, id: u8) -> Option<&Component> {
+        self.components.iter().find(|component| component.id == id)
+    }
+
+    /// The largest sampling factors.
+    fn most(&self) -> (u64, u64) {
+        self.components.iter().fold((1, 1), |(across, down), c| {
+            (across.max(c.across), down.max(c.down))
+        })
+    }
+
+    /// Units of a scan of several components (T.81, A.2.4).
+    fn units(&self) -> u64 {
+        let (across, down) = self.most();
+        self.width.div_ceil(8 * across) * self.height.div_ceil(8 * down)
+    }
+
+    /// Blocks of a scan of one component (T.81, A.2.3).
+    fn blocks(&self, component: &Component) -> u64 {
+        let (across, down) = self.most();
+        let wide = (self.width * component.across).div_ceil(across);
+        let high = (self.height * component.down).div_ceil(down);
+        wide.div_ceil(8) * high.div_ceil(8)
+    }
 }
 
 struct Reader<'a> {
@@ -106,26 +207,23 @@ impl<'a> Reader<'a> {
         Some(segment)
     }
 
-    /// Passes over the coded data of a scan to the marker that ends it; returns how many bytes it holds.
-    fn scan(&mut self) -> u64 {
-        let mut coded = 0;
+    /// The coded data of a scan up to the marker that ends it.
+    fn scan(&mut self) -> &'a [u8] {
+        let start = self.at;
         while let Some(&byte) = self.bytes.get(self.at) {
-            if byte != 0xff {
-                coded += 1;
-                self.at += 1;
-                continue;
-            }
-            match self.bytes.get(self.at + 1) {
-                Some(0) => {
-                    coded += 1;
-                    self.at += 2;
-                }
-                Some(0xff) => self.at += 1,
-                Some(marker) if RESTARTS.contains(marker) => self.at += 2,
-                _ => break,
-            }
+            self.at += match (byte, self.bytes.get(self.at + 1)) {
+                (0xff, Some(0)) => 2,
+                (0xff, Some(0xff)) => 1,
+                (0xff, Some(marker)) if RESTARTS.contains(marker) => 2,
+                (0xff, _) => break,
+                _ => 1,
+            };
         }
-        coded
+        self.bytes.get(start..self.at).unwrap_or_default()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
     }
 }
 
@@ -162,13 +260,32 @@ mod tests {
         assert_eq!(decode(&bytes), Err(PreprocessError::CutOff));
     }
 
+    fn ends_early(bytes: &[u8]) {
+        let refused = decode(bytes).unwrap_err().to_string();
+        assert!(refused.contains("end early"), "{refused}");
+    }
+
     #[test]
-    fn a_header_that_claims_far_more_pixels_than_were_coded_is_refused() {
-        let mut bytes = jpeg(64, 48);
+    fn a_header_that_claims_more_pixels_than_were_coded_is_refused() {
+        let bytes = jpeg(64, 48);
         let frame = bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
-        bytes[frame + 5..frame + 9].copy_from_slice(&[0x10, 0, 0x10, 0]);
-        let refused = decode(&bytes).unwrap_err();
-        assert!(refused.to_string().contains("bytes or more"), "{refused}");
+        for (height, width) in [(4096u16, 4096u16), (56, 64)] {
+            let mut larger = bytes.clone();
+            larger[frame + 5..frame + 7].copy_from_slice(&height.to_be_bytes());
+            larger[frame + 7..frame + 9].copy_from_slice(&width.to_be_bytes());
+            ends_early(&larger);
+        }
+    }
+
+    #[test]
+    fn half_the_data_before_an_end_marker_is_refused() {
+        let bytes = jpeg(64, 48);
+        let scan = bytes.windows(2).position(|w| w == [0xff, 0xda]).unwrap() + 14;
+        for share in [1, 2, 3] {
+            let mut half = bytes[..scan + (bytes.len() - scan) * share / 4].to_vec();
+            half.extend([0xff, 0xd9]);
+            ends_early(&half);
+        }
     }
 
     #[test]
