@@ -84,7 +84,7 @@ impl Settings {
 
     /// Parses and checks the text of a `field.toml`.
     pub fn parse(text: &str) -> Result<Settings, String> {
-        let raw: Raw = toml::from_str(text).map_err(|e| one_line(&e.to_string()))?;
+        let raw: Raw = toml::from_str(text).map_err(|e| e.to_string().trim().to_owned())?;
         let defaults = Settings::default();
         let false_alarm_rate = raw.false_alarm_rate.unwrap_or(defaults.false_alarm_rate);
         if !(0.0..=0.5).contains(&false_alarm_rate) {
@@ -143,10 +143,6 @@ impl Settings {
             rate = self.false_alarm_rate,
         )
     }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn parsed<T: std::str::FromStr + Default>(text: Option<String>, key: &str) -> Result<T, String>

@@ -4,7 +4,7 @@ use super::args::Collect;
 use super::context::{Context, now_us};
 use super::embed::{CHUNK, FileError, skipped_line};
 use super::exit::{BadInput, Usage};
-use super::output::{limit, one_line};
+use super::output::limit;
 use anyhow::Result;
 use fieldhead::label;
 use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
@@ -113,7 +113,7 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
         .as_deref()
         .map(Regex::new)
         .transpose()
-        .map_err(|e| Usage(format!("--burst-regex: {}", one_line(&e.to_string()))))?;
+        .map_err(|e| Usage(format!("--burst-regex: {e}")))?;
     let scanned = folder::scan(dir)?;
     for skipped in &scanned.skipped {
         tally.skip(context, skipped)?;

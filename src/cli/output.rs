@@ -76,11 +76,6 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
-/// A library's message of several lines as one.
-pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// How many to take at the most: all without a count.
 pub fn limit(count: Option<u64>) -> usize {
     count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
