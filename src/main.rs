@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fieldhead: {}", one_line(&error));
+            eprintln!("fieldhead: {}", cli::plain(&one_line(&error)));
             ExitCode::from(cli::code(&error))
         }
     }
@@ -24,9 +24,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// An error with its causes; a cause that the message tells already is not told again.
+/// An error with its causes, the lines of a library's message joined; a cause that the message tells already is not told again.
 fn one_line(error: &anyhow::Error) -> String {
-    error
+    let told = error
         .chain()
         .skip(1)
         .fold(error.to_string(), |text, cause| {
@@ -36,5 +36,7 @@ fn one_line(error: &anyhow::Error) -> String {
             } else {
                 format!("{text}: {cause}")
             }
-        })
+        });
+    let lines: Vec<&str> = told.lines().map(str::trim).collect();
+    lines.join(" ")
 }

@@ -48,6 +48,10 @@ pub enum PipelineError {
         given_hash: String,
     },
     #[error(
+        "the head needs the backbone '{backbone}' ({hash}), which is not installed; put its folder into ./models or one of FIELDHEAD_MODELS, or name it with --backbone DIR"
+    )]
+    NotInstalled { backbone: String, hash: String },
+    #[error(
         "{missing} of {all} samples have no kept picture and were never embedded this way; train with the settings they were collected with, or collect them again"
     )]
     NoPicture { missing: usize, all: usize },
@@ -59,6 +63,10 @@ pub enum PipelineError {
         "this picture is sample {id} already, with that label; to weigh it more, collect another picture of the same thing"
     )]
     AlreadyLearned { id: u64 },
+    #[error(
+        "sample {id} shows the same picture as sample {twin}, which has that label already; take it out with `fieldhead forget --sample {id}`"
+    )]
+    Twin { id: u64, twin: u64 },
     #[error("the field has no samples; collect some with `fieldhead collect --from DIR`")]
     NoSamples,
 }
@@ -144,6 +152,11 @@ pub fn content_hash(payload: &Payload) -> Hash {
     hasher.finalize().into()
 }
 
+/// The burst of a picture that nothing else is known of: itself. Its copies elsewhere are of the same burst.
+pub fn own_burst(content: &Hash) -> String {
+    crate::backbone::hex(content)
+}
+
 /// What a sample is called, beside its picture.
 #[derive(Clone, Debug)]
 pub struct Naming {
@@ -193,9 +206,10 @@ pub fn take_in(
     })
 }
 
-/// Whether the photo budget of the field has room.
-pub fn keeps_photos(store: &Store, settings: &Settings) -> Result<bool, PipelineError> {
-    Ok(store.photo_bytes()? + KEPT_PHOTO_BYTES as u64 <= settings.photo_budget_bytes)
+/// Whether the photo budget has room; a field that is not made yet holds nothing.
+pub fn keeps_photos(store: Option<&Store>, settings: &Settings) -> Result<bool, PipelineError> {
+    let used = store.map_or(Ok(0), Store::photo_bytes)?;
+    Ok(used + KEPT_PHOTO_BYTES as u64 <= settings.photo_budget_bytes)
 }
 
 /// Commits samples; their ids come back once all of them are on disk.
@@ -430,7 +444,8 @@ pub fn relabel(
 }
 
 /// The head as if sample `id` had never been collected: settings are chosen again without it, and what was learned after
-/// training is learned again in the same order.
+/// training is learned again in the same order. Where the samples it was trained on are of one class without it, settings are
+/// chosen on all that are left.
 pub fn forget(
     record: &HeadRecord,
     set: &TrainingSet,
@@ -438,16 +453,24 @@ pub fn forget(
     time_us: u64,
 ) -> Result<HeadRecord, PipelineError> {
     check_native(record)?;
-    let base = set.subset(|other| other != id && other <= record.chosen_upto_id)?;
+    let left = set.ids.iter().copied().filter(|&other| other != id);
+    let trained_on = set.subset(|other| other != id && other <= record.chosen_upto_id)?;
+    let (base, chosen_upto_id) = if trained_on.check_classes().is_ok() {
+        (trained_on, record.chosen_upto_id)
+    } else {
+        (
+            set.subset(|other| other != id)?,
+            left.clone().next_back().unwrap_or(0),
+        )
+    };
     let (mut head, _) = learn::train(&base, &record.request)?;
-    for (row, &other) in set.ids.iter().enumerate() {
-        if other != id && other > record.chosen_upto_id {
-            let label = set.samples.label(row).to_owned();
-            head.learn(set.samples.row(row), &label, set.samples.groups[row])?;
-        }
+    for later in left.filter(|&other| other > chosen_upto_id) {
+        let member = member(set, later)?;
+        head.learn(&member.features, &member.label, member.group)?;
     }
     Ok(HeadRecord {
         learned: head.learned().clone(),
+        chosen_upto_id,
         time_us,
         ..record.clone()
     })
@@ -472,6 +495,7 @@ pub fn put_head(store: &Store, record: &HeadRecord, origin: Origin) -> Result<u6
     Ok(store.write(|tx| tx.put_head(record, origin))?)
 }
 
-fn short(hash: &Hash) -> String {
+/// The first digits of a hash, to tell files apart in a message.
+pub fn short(hash: &Hash) -> String {
     crate::backbone::hex(&hash[..4])
 }

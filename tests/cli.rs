@@ -136,7 +136,8 @@ fn a_field_lives_from_the_first_photo_to_the_rollback() {
         .collect();
     assert_eq!(origins, ["train", "correct", "correct", "forget"]);
 
-    bench.ok(&["rollback", "1", "--json"]);
+    let said = bench.ok(&["rollback", "1"]).stdout;
+    assert!(said.contains("samples stay") && said.contains("forget"));
     bench.ok(&["export", "parts.fhead"]);
     let first = bench.ok(&["predict", "val/gear/00.jpg", "--json"]).one();
     bench.ok(&["--field", "other", "import", "parts.fhead", "--json"]);
@@ -246,6 +247,12 @@ fn fewshot_reports_every_head_and_number_of_shots() {
             "--json",
         ])
         .one();
+    let short = bench.ok(&[
+        "fewshot", "--train", "train", "--test", "val", "--shots", "100", "--seeds", "1",
+        "--heads", "ridge", "--json",
+    ]);
+    assert_eq!(short.one()["results"][0]["drawn"], 4);
+    assert!(short.stderr.contains("only 4 samples"), "{}", short.stderr);
     let results = said["results"].as_array().unwrap();
     assert_eq!(results.len(), 6);
     assert_eq!(
@@ -286,4 +293,42 @@ fn the_demonstration_tells_the_whole_story_and_leaves_a_field() {
         "--field", "mine", "collect", "--label", "a", "--source", "line:1",
     ]);
     bench.refused(&["--field", "mine", "demo"], 3, "yours");
+    bench.ok(&["collect", "--label", "mine", "--source", "line:1"]);
+    bench.refused(&["demo"], 3, "yours");
+    let samples = bench.ok(&["samples", "--json"]).json();
+    assert_eq!(samples.last().unwrap()["label"], "mine");
+}
+
+#[test]
+fn forgetting_the_only_sample_of_a_class_learns_from_what_was_corrected_since() {
+    let bench = Bench::new();
+    bench.photos("train", 8, 1);
+    let collect = |field: &str, label: &str, source: &str| {
+        bench.ok(&[
+            "--field", field, "collect", "--label", label, "--source", source,
+        ]);
+    };
+    collect("x", "a", "file:train/gear/00.jpg");
+    collect("x", "b", "file:train/washer");
+    bench.ok(&["--field", "x", "train"]);
+    let corrected = ["correct", "--label", "a", "train/gear/01.jpg"];
+    bench.ok(&[&["--field", "x"], &corrected[..]].concat());
+    bench.ok(&["--field", "x", "forget", "--sample", "1"]);
+    collect("y", "b", "file:train/washer");
+    collect("y", "a", "file:train/gear/01.jpg");
+    bench.ok(&["--field", "y", "train"]);
+    let answer = |field: &str| {
+        let ran = bench.ok(&["--field", field, "predict", "train/gear", "--json"]);
+        let answers = ran.json();
+        answers
+            .iter()
+            .map(|a| a["scores"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(answer("x"), answer("y"));
+    bench.refused(
+        &["--field", "x", "forget", "--sample", "10"],
+        3,
+        "all 8 samples are labelled 'b'",
+    );
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use redb::ReadableTable;
 use std::fs;
 use support::Bench;
 
@@ -214,6 +215,8 @@ fn a_field_that_is_no_field_is_not_touched() {
     );
     fs::write(bench.path("field/field.toml"), "fit = \"stretch\"").unwrap();
     bench.refused(&["samples"], 3, "stretch");
+    fs::write(bench.path("field/field.toml"), "fit = [").unwrap();
+    assert_eq!(bench.run(&["samples"]).stderr.lines().count(), 1);
 }
 
 #[test]
@@ -259,4 +262,80 @@ fn a_head_file_that_was_tampered_with_is_refused() {
         6,
         "mobilenet-v2-int8",
     );
+}
+
+#[test]
+fn a_penalty_that_is_no_number_is_refused_with_its_range() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    for penalty in ["nan", "inf", "0"] {
+        bench.refused(&["train", "--penalty", penalty], 3, "expected a number");
+    }
+}
+
+#[test]
+fn a_head_damaged_inside_the_store_says_how_to_go_on() {
+    const HEADS: redb::TableDefinition<u64, &[u8]> = redb::TableDefinition::new("heads");
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    bench.ok(&["train", "--head", "ridge"]);
+    let mut builder = redb::Builder::new();
+    builder.set_concurrency_mode(redb::ConcurrencyMode::SingleWriter);
+    let db = builder.open(bench.path("field/field.redb")).unwrap();
+    let transaction = db.begin_write().unwrap();
+    {
+        let mut table = transaction.open_table(HEADS).unwrap();
+        let mut bytes = table.get(2).unwrap().unwrap().value().to_vec();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        table.insert(2, bytes.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(db);
+    bench.refused(&["predict", "train"], 5, "fieldhead rollback");
+    bench.refused(&["rollback", "2"], 5, "fieldhead train");
+    bench.ok(&["rollback", "1"]);
+    bench.ok(&["predict", "train/gear"]);
+}
+
+#[test]
+fn a_head_whose_backbone_is_not_installed_names_it() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["--backbone", "mobilenet-v2-int8", "train"]);
+    bench.ok(&["export", "other.fhead"]);
+    let mut import = bench.command(&["--field", "new", "import", "other.fhead"]);
+    let ran = import.env("FIELDHEAD_MODELS", "none").output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(6), "{said}");
+    assert!(said.contains("'mobilenet-v2-int8'") && said.contains("not installed"));
+}
+
+#[test]
+fn a_field_overwritten_by_something_else_is_refused_without_a_crash() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    let path = bench.path("field/field.redb");
+    let whole = fs::read(&path).unwrap();
+    let mut refused = 0;
+    for page in (0..whole.len() / 4096).filter(|page| page % 8 < 2) {
+        let mut bytes = whole.clone();
+        for byte in &mut bytes[page * 4096 + 512..(page + 1) * 4096] {
+            *byte ^= 0xa5;
+        }
+        for verb in [&["samples"][..], &["history"], &["rollback", "1"]] {
+            fs::write(&path, &bytes).unwrap();
+            let ran = bench.run(verb);
+            assert!([0, 5].contains(&ran.code), "{page}: {}", ran.stderr);
+            assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+            refused += usize::from(ran.code == 5);
+        }
+    }
+    assert!(refused > 0);
 }

@@ -241,3 +241,47 @@ fn forgetting_leaves_nothing_behind() {
         .unwrap();
     assert!(next > id, "ids are never used again");
 }
+
+#[test]
+fn a_copy_stays_known_when_its_twin_is_forgotten() {
+    let store = Store::on(Cable::new(Vec::new(), None, io::ErrorKind::Other), 1).unwrap();
+    let add = || store.write(|tx| tx.add_sample(&sample(1), &recipe(40)));
+    let (first, second) = (add().unwrap(), add().unwrap());
+    store.write(|tx| tx.remove_sample(first, 9)).unwrap();
+    assert_eq!(
+        store.find_content(&[1; 32], "class 1").unwrap(),
+        Some(second)
+    );
+}
+
+#[test]
+fn a_disk_overwritten_anywhere_gives_an_error_and_no_panic() {
+    let head = head();
+    let whole = Cable::new(Vec::new(), None, io::ErrorKind::Other);
+    let store = Store::on(whole.clone(), 1).unwrap();
+    assert!(work(&store, &head).2.is_none());
+    drop(store);
+    let image = whole.durable();
+    let mut damaged = 0;
+    for page in 1..image.len() / 4096 {
+        for pattern in [0x00, 0xff, 0x5a] {
+            let mut bytes = image.clone();
+            bytes[page * 4096..(page + 1) * 4096].fill(pattern);
+            let Ok(store) = Store::on(Cable::new(bytes, None, io::ErrorKind::Other), 1) else {
+                continue;
+            };
+            let reads = [
+                store.samples().is_err(),
+                store.features(&recipe(40)).is_err(),
+                store.current_head().is_err(),
+                store.versions().is_err(),
+                store.journal().is_err(),
+                store.photo(1).is_err(),
+            ];
+            let written = work(&store, &head).2;
+            let removed = store.write(|tx| tx.remove_sample(1, 3));
+            damaged += usize::from(reads.contains(&true) || written.is_some() || removed.is_err());
+        }
+    }
+    assert!(damaged > 0);
+}

@@ -77,7 +77,9 @@ pub enum Verb {
     #[command(after_help = "Example: fieldhead history")]
     History,
     /// Put an earlier version of the head back in use; samples stay
-    #[command(after_help = "Example: fieldhead rollback 3")]
+    #[command(
+        after_help = "Samples stay: the next correct, forget or train learns from all of them again.\n`fieldhead forget --sample ID` takes out what was wrong.\n\nExample: fieldhead rollback 3"
+    )]
     Rollback(Rollback),
     /// Write the head in use to a file
     #[command(after_help = "Example: fieldhead export birds.fhead")]

@@ -34,25 +34,23 @@ fn correct_photo(
     path: &Path,
 ) -> Result<()> {
     let payload = Payload::Encoded(folder::read(path)?);
+    let content = pipeline::content_hash(&payload);
+    if let Some(id) = store.find_content(&content, label)? {
+        return Err(PipelineError::AlreadyLearned { id }.into());
+    }
     let mut known: Vec<String> = store.samples()?.into_values().map(|s| s.label).collect();
     known.sort();
     known.dedup();
-    let content = pipeline::content_hash(&payload);
-    match pipeline::find_content(store, &content, &known)? {
-        Some((id, same)) if same == label => {
-            return Err(PipelineError::AlreadyLearned { id }.into());
-        }
-        Some((id, _)) => return relabel(context, store, head, label, id),
-        None => {}
+    if let Some((id, _)) = pipeline::find_content(store, &content, &known)? {
+        return relabel(context, store, head, label, id);
     }
-    let name = path.display().to_string();
     let naming = Naming {
         label: label.to_owned(),
-        burst: name.clone(),
-        source: name,
+        burst: pipeline::own_burst(&content),
+        source: path.display().to_string(),
         time_us: now_us(),
     };
-    let keep = pipeline::keeps_photos(store, &context.settings)?;
+    let keep = pipeline::keeps_photos(Some(store), &context.settings)?;
     // What the head learned so far is read while the backbone looks at the photo.
     let (learner, seen) = rayon::join(
         || -> Result<_> {
@@ -77,6 +75,9 @@ fn correct_photo(
         Ok((id, version))
     })?;
     let ms_commit = ms_since(committing);
+    context
+        .out
+        .without_picture(usize::from(!keep), &context.folder);
     report(context, "learned", id, version, ms_learn, ms_commit)
 }
 
@@ -87,8 +88,12 @@ fn relabel(
     label: &str,
     id: u64,
 ) -> Result<()> {
-    if store.sample(id)?.label == label {
+    let sample = store.sample(id)?;
+    if sample.label == label {
         return Err(PipelineError::AlreadyLearned { id }.into());
+    }
+    if let Some(twin) = store.find_content(&sample.content, label)? {
+        return Err(PipelineError::Twin { id, twin }.into());
     }
     let time_us = now_us();
     let set = training_set(context, store, &head.recipe)?;

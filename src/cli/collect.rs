@@ -4,16 +4,18 @@ use super::args::Collect;
 use super::context::{Context, now_us};
 use super::embed::{CHUNK, FileError, skipped_line};
 use super::exit::{BadInput, Usage};
+use super::output::limit;
 use anyhow::Result;
 use fieldhead::label;
 use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
 use fieldhead::source::folder::{self, Labelled, Skipped};
-use fieldhead::source::{self, Payload};
+use fieldhead::source::{self, Opened, Payload, Source};
 use fieldhead::store::{NewSample, Store};
 use rayon::prelude::*;
 use regex::Regex;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 pub fn run(context: &Context, options: &Collect) -> Result<()> {
@@ -21,7 +23,21 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
     match (&options.from, &options.label, &options.source) {
         (Some(dir), _, _) => from_folder(context, options, dir, &mut tally)?,
         (None, Some(label), Some(source)) => {
-            from_source(context, label, source, options.count, &mut tally)?;
+            label::check(label)?;
+            match source::open(source)? {
+                Opened::Files(mut paths) => {
+                    paths.truncate(limit(options.count));
+                    let files = paths.into_iter().map(|path| Labelled {
+                        label: label.clone(),
+                        path,
+                    });
+                    from_files(context, &files.collect::<Vec<_>>(), None, &mut tally)?;
+                }
+                Opened::Frames(source) => {
+                    let count = options.count.unwrap_or(1);
+                    from_frames(context, label, source, count, &mut tally)?;
+                }
+            }
         }
         _ => return Err(Usage("give --from DIR, or --label and --source".into()).into()),
     }
@@ -34,6 +50,8 @@ struct Tally {
     collected: usize,
     known: usize,
     skipped: usize,
+    /// Stored without their picture, because its room was used up.
+    without_picture: usize,
     classes: BTreeMap<String, usize>,
 }
 
@@ -50,8 +68,9 @@ impl Tally {
         Ok(())
     }
 
-    fn take(&mut self, context: &Context, id: u64, sample: &NewSample) -> Result<()> {
+    fn take(&mut self, context: &Context, id: u64, sample: &NewSample, keep: bool) -> Result<()> {
         self.collected += 1;
+        self.without_picture += usize::from(!keep);
         let label = &sample.sample.label;
         *self.classes.entry(label.clone()).or_default() += 1;
         context
@@ -64,8 +83,12 @@ impl Tally {
         context.out.json(&json!({
             "collected": self.collected,
             "skipped": self.skipped,
+            "without_picture": self.without_picture,
             "classes": self.classes,
         }))?;
+        context
+            .out
+            .without_picture(self.without_picture, &context.folder);
         context.out.line(format!(
             "collected {} samples of {} classes, skipped {}",
             self.collected,
@@ -92,20 +115,51 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
         .transpose()
         .map_err(|e| Usage(format!("--burst-regex: {e}")))?;
     let scanned = folder::scan(dir)?;
-    let embedder = context.embedder()?;
-    let store = context.create()?;
     for skipped in &scanned.skipped {
         tally.skip(context, skipped)?;
     }
-    let bar = context
-        .out
-        .progress(scanned.files.len() as u64, "collecting");
-    for chunk in scanned.files.chunks(CHUNK) {
-        bar.suspend(|| commit_chunk(context, &store, &embedder, burst.as_ref(), chunk, tally))?;
+    if let Some(regex) = &burst
+        && !scanned
+            .files
+            .iter()
+            .any(|file| regex.is_match(&name_of(file)))
+    {
+        context.out.note(format!(
+            "--burst-regex '{regex}' matches no file name in {}, so each photo is its own burst",
+            dir.display()
+        ));
+    }
+    from_files(context, &scanned.files, burst.as_ref(), tally)
+}
+
+fn from_files(
+    context: &Context,
+    files: &[Labelled],
+    burst: Option<&Regex>,
+    tally: &mut Tally,
+) -> Result<()> {
+    let taking = Taking {
+        context,
+        embedder: &context.embedder()?,
+        burst,
+    };
+    let mut store = context.open_if_there()?;
+    let bar = context.out.progress(files.len() as u64, "collecting");
+    for chunk in files.chunks(CHUNK) {
+        bar.suspend(|| taking.commit_chunk(&mut store, chunk, tally))?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// The field, made when the first sample comes: what gives none leaves none behind.
+fn made<'s>(context: &Context, store: &'s mut Option<Store>) -> Result<&'s Store> {
+    let there = match store.take() {
+        Some(there) => there,
+        None => context.create()?,
+    };
+    Ok(store.insert(there))
 }
 
 /// What became of one file.
@@ -115,46 +169,94 @@ enum Outcome {
     Skipped(String),
 }
 
-fn commit_chunk(
-    context: &Context,
-    store: &Store,
-    embedder: &Embedder,
-    burst: Option<&Regex>,
-    chunk: &[Labelled],
-    tally: &mut Tally,
-) -> Result<()> {
-    let keep = pipeline::keeps_photos(store, &context.settings)?;
-    let time_us = now_us();
-    let outcomes: Vec<Outcome> = chunk
-        .par_iter()
-        .map(|file| take(store, embedder, burst, file, time_us, keep))
-        .collect::<Result<_>>()?;
-    let mut new: Vec<NewSample> = Vec::new();
-    for (file, outcome) in chunk.iter().zip(outcomes) {
-        let reason = match outcome {
-            Outcome::New(sample) if twin(&new, &sample) => {
-                "the same photo stands in this folder twice".to_owned()
+/// What the files of one call are taken in with.
+struct Taking<'a> {
+    context: &'a Context,
+    embedder: &'a Embedder,
+    burst: Option<&'a Regex>,
+}
+
+impl Taking<'_> {
+    fn commit_chunk(
+        &self,
+        store: &mut Option<Store>,
+        chunk: &[Labelled],
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let keep = pipeline::keeps_photos(store.as_ref(), &self.context.settings)?;
+        let time_us = now_us();
+        let outcomes: Vec<Outcome> = chunk
+            .par_iter()
+            .map(|file| self.take(store.as_ref(), file, time_us, keep))
+            .collect::<Result<_>>()?;
+        let mut new: Vec<NewSample> = Vec::new();
+        for (file, outcome) in chunk.iter().zip(outcomes) {
+            let reason = match outcome {
+                Outcome::New(sample) if twin(&new, &sample) => {
+                    "the same photo stands in this folder twice".to_owned()
+                }
+                Outcome::New(sample) => {
+                    new.push(*sample);
+                    continue;
+                }
+                Outcome::Known(id) => {
+                    tally.known += 1;
+                    format!("it was collected before, as sample {id}")
+                }
+                Outcome::Skipped(reason) => reason,
+            };
+            let path = file.path.clone();
+            tally.skip(self.context, &Skipped { path, reason })?;
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let ids = pipeline::add(made(self.context, store)?, self.embedder, &new)?;
+        for (id, sample) in ids.into_iter().zip(&new) {
+            tally.take(self.context, id, sample, keep)?;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        store: Option<&Store>,
+        file: &Labelled,
+        time_us: u64,
+        keep: bool,
+    ) -> Result<Outcome> {
+        let taken = || -> Result<Outcome, FileError> {
+            let payload = Payload::Encoded(folder::read(&file.path)?);
+            let content = pipeline::content_hash(&payload);
+            let known = store.map(|store| store.find_content(&content, &file.label));
+            if let Some(id) = known.transpose().map_err(PipelineError::from)?.flatten() {
+                return Ok(Outcome::Known(id));
             }
-            Outcome::New(sample) => {
-                new.push(*sample);
-                continue;
-            }
-            Outcome::Known(id) => {
-                tally.known += 1;
-                format!("it was collected before, as sample {id}")
-            }
-            Outcome::Skipped(reason) => reason,
+            let naming = Naming {
+                label: file.label.clone(),
+                burst: self
+                    .found_burst(file)
+                    .unwrap_or_else(|| pipeline::own_burst(&content)),
+                source: file.path.display().to_string(),
+                time_us,
+            };
+            let sample = pipeline::take_in(self.embedder, &payload, naming, keep)?;
+            Ok(Outcome::New(Box::new(sample)))
         };
-        let path = file.path.clone();
-        tally.skip(context, &Skipped { path, reason })?;
+        match taken() {
+            Ok(outcome) => Ok(outcome),
+            Err(error) if error.is_about_the_file() => Ok(Outcome::Skipped(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
-    if new.is_empty() {
-        return Ok(());
+
+    /// What the expression finds in a file's name.
+    fn found_burst(&self, file: &Labelled) -> Option<String> {
+        let name = name_of(file);
+        let captures = self.burst?.captures(&name)?;
+        let group = captures.get(1).or_else(|| captures.get(0))?;
+        Some(group.as_str().to_owned())
     }
-    for (id, sample) in pipeline::add(store, embedder, &new)?.into_iter().zip(&new) {
-        tally.take(context, id, sample)?;
-    }
-    Ok(())
 }
 
 fn twin(batch: &[NewSample], sample: &NewSample) -> bool {
@@ -163,90 +265,44 @@ fn twin(batch: &[NewSample], sample: &NewSample) -> bool {
     })
 }
 
-fn take(
-    store: &Store,
-    embedder: &Embedder,
-    burst: Option<&Regex>,
-    file: &Labelled,
-    time_us: u64,
-    keep: bool,
-) -> Result<Outcome> {
-    let taken = || -> Result<Outcome, FileError> {
-        let payload = Payload::Encoded(folder::read(&file.path)?);
-        let content = pipeline::content_hash(&payload);
-        let known = store
-            .find_content(&content, &file.label)
-            .map_err(PipelineError::from)?;
-        if let Some(id) = known {
-            return Ok(Outcome::Known(id));
-        }
-        let naming = Naming {
-            label: file.label.clone(),
-            burst: burst_of(file, burst),
-            source: file.path.display().to_string(),
-            time_us,
-        };
-        let sample = pipeline::take_in(embedder, &payload, naming, keep)?;
-        Ok(Outcome::New(Box::new(sample)))
-    };
-    match taken() {
-        Ok(outcome) => Ok(outcome),
-        Err(error) if error.is_about_the_file() => Ok(Outcome::Skipped(error.to_string())),
-        Err(error) => Err(error.into()),
+/// The name of a file as text; bytes that are not UTF-8 are spelled out, so that two names are never the same.
+fn name_of(file: &Labelled) -> String {
+    let name = file.path.file_name().unwrap_or_default();
+    match name.to_str() {
+        Some(text) => text.to_owned(),
+        None => name.as_bytes().escape_ascii().to_string(),
     }
 }
 
-/// The burst of a file: what the expression finds in its name, else the file itself.
-fn burst_of(file: &Labelled, burst: Option<&Regex>) -> String {
-    let name = file
-        .path
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let found = burst.and_then(|regex| {
-        let captures = regex.captures(&name)?;
-        let group = captures.get(1).or_else(|| captures.get(0))?;
-        Some(group.as_str().to_owned())
-    });
-    found.unwrap_or_else(|| format!("{}/{name}", file.label))
-}
-
-fn from_source(
+fn from_frames(
     context: &Context,
     label: &str,
-    text: &str,
-    count: Option<u64>,
+    mut source: Box<dyn Source>,
+    count: u64,
     tally: &mut Tally,
 ) -> Result<()> {
-    label::check(label)?;
-    let mut source = source::open(text)?;
-    let limit = count.unwrap_or(if text.starts_with("line:") {
-        1
-    } else {
-        u64::MAX
-    });
     let embedder = context.embedder()?;
-    let store = context.create()?;
-    let bar = context.out.progress(count.unwrap_or(0), "collecting");
-    for _ in 0..limit {
+    let mut store = context.open_if_there()?;
+    let bar = context.out.progress(count, "collecting");
+    for _ in 0..count {
         let Some(frame) = source.next()? else {
             break;
         };
-        let time_us = now_us();
         let naming = Naming {
             label: label.to_owned(),
             burst: frame.name.clone(),
             source: frame.name.clone(),
-            time_us,
+            time_us: now_us(),
         };
-        let keep = pipeline::keeps_photos(&store, &context.settings)?;
+        let keep = pipeline::keeps_photos(store.as_ref(), &context.settings)?;
         let taken = pipeline::take_in(&embedder, &frame.payload, naming, keep);
         bar.inc(1);
         match taken {
             Ok(sample) => {
-                let ids = pipeline::add(&store, &embedder, std::slice::from_ref(&sample))?;
+                let store = made(context, &mut store)?;
+                let ids = pipeline::add(store, &embedder, std::slice::from_ref(&sample))?;
                 for id in ids {
-                    bar.suspend(|| tally.take(context, id, &sample))?;
+                    bar.suspend(|| tally.take(context, id, &sample, keep))?;
                 }
             }
             Err(error @ PipelineError::Preprocess(_)) => {

@@ -6,8 +6,8 @@ use anyhow::Result;
 use fieldhead::backbone::{self, Found, find};
 use fieldhead::config::Settings;
 use fieldhead::features::Recipe;
-use fieldhead::pipeline::{Embedder, PipelineError};
-use fieldhead::store::Store;
+use fieldhead::pipeline::{self, Embedder, PipelineError};
+use fieldhead::store::{Store, StoreError};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -82,14 +82,27 @@ impl Context {
             Some(name) => find::find(name, &self.search)?,
             None => find::installed(&self.search)
                 .into_iter()
+                .chain(find::find(&self.settings.backbone, &self.search))
                 .find(|found| found.card.sha256 == recipe.backbone_hash)
-                .map_or_else(|| find::find(&self.settings.backbone, &self.search), Ok)?,
+                .ok_or_else(|| PipelineError::NotInstalled {
+                    backbone: recipe.backbone.clone(),
+                    hash: pipeline::short(&recipe.backbone_hash),
+                })?,
         };
         Embedder::for_recipe(&found, recipe, self.kernel.as_deref())
     }
 
     pub fn open(&self) -> Result<Store> {
         Ok(Store::open(&self.folder)?)
+    }
+
+    /// Opens the field for writing when there is one.
+    pub fn open_if_there(&self) -> Result<Option<Store>> {
+        match Store::open(&self.folder) {
+            Ok(store) => Ok(Some(store)),
+            Err(StoreError::Missing(_)) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
     }
 
     pub fn open_read_only(&self) -> Result<Store> {

@@ -93,9 +93,7 @@ fn fresh_store(context: &Context) -> Result<Store> {
         Err(StoreError::Missing(_)) => {}
         Err(other) => return Err(other.into()),
     }
-    let store = context.create()?;
-    store.write(|tx| tx.mark_demo())?;
-    Ok(store)
+    Ok(context.create()?.for_demo()?)
 }
 
 struct Run<'a> {

@@ -96,10 +96,11 @@ fn report(
         balanced * 100.0
     ))?;
     context.out.line(format!(
-        "head version {version}; {unknown} called unknown; {:.1} ms a photo; {} skipped\n",
+        "head version {version}; {unknown} called unknown; {:.1} ms a photo; {} skipped",
         tree.ms_per_sample,
         skipped.len()
     ))?;
+    context.out.line("")?;
     table(context, confusion)
 }
 

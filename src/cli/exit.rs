@@ -63,6 +63,7 @@ fn pipeline(error: &PipelineError) -> u8 {
         PipelineError::Backbone(_)
         | PipelineError::Features(_)
         | PipelineError::OtherBackbone { .. }
+        | PipelineError::NotInstalled { .. }
         | PipelineError::ForeignHead => MISMATCH,
         _ => BAD_INPUT,
     }

@@ -6,23 +6,20 @@
 use super::args::Features;
 use super::context::Context;
 use super::embed::{self, EmbeddedTree};
-use super::export::write_whole;
-use anyhow::{Context as _, Result};
+use super::export::{target, write_whole};
+use anyhow::Result;
 use serde_json::json;
 use std::io::{Cursor, Write};
 use zip::write::SimpleFileOptions;
 
 pub fn run(context: &Context, options: &Features) -> Result<()> {
+    // Refused before the work, not after it.
+    target(&options.out)?;
     let embedder = context.embedder()?;
     let tree = embed::tree(context, &embedder, &options.from)?;
     let width = embedder.recipe().width as usize;
     let bytes = npz(&tree, width)?;
-    write_whole(&options.out, &bytes).with_context(|| {
-        format!(
-            "cannot write {}; check the folder and the free space",
-            options.out.display()
-        )
-    })?;
+    write_whole(&options.out, &bytes)?;
     let out = options.out.display().to_string();
     context.out.json(&json!({
         "n": tree.files.len(),

@@ -8,7 +8,7 @@ use super::output::{ms_since, round};
 use anyhow::Result;
 use fieldhead::head::{Request, Samples};
 use fieldhead::learn::{self, splits};
-use fieldhead::pipeline::{PipelineError, group};
+use fieldhead::pipeline::PipelineError;
 use serde_json::json;
 use std::time::Instant;
 
@@ -16,6 +16,8 @@ use std::time::Instant;
 struct Row {
     head: Choice,
     shots: Shots,
+    /// The fewest samples that a class gave.
+    drawn: usize,
     seeds: u64,
     balanced_accuracy: f64,
     std: f64,
@@ -52,11 +54,7 @@ fn samples(tree: &EmbeddedTree, width: usize) -> Result<Samples, PipelineError> 
         .iter()
         .map(|f| names.binary_search(&f.label).unwrap_or(0) as u32)
         .collect();
-    let groups = tree
-        .files
-        .iter()
-        .map(|f| group(&f.path.display().to_string()))
-        .collect();
+    let groups = (0..tree.files.len() as u64).collect();
     let rows = tree.features.concat();
     Ok(Samples::new(width, rows, labels, names, groups)?)
 }
@@ -73,6 +71,7 @@ fn measure(
         Shots::All => 1,
         Shots::Each(_) => options.seeds,
     };
+    let fewest = samples.counts().into_iter().min().unwrap_or(0);
     let (mut accuracies, mut ms) = (Vec::new(), 0.0);
     for seed in 0..seeds {
         let drawn = match shots {
@@ -97,6 +96,10 @@ fn measure(
     Ok(Row {
         head,
         shots,
+        drawn: match shots {
+            Shots::All => fewest,
+            Shots::Each(shots) => shots.min(fewest),
+        },
         seeds,
         balanced_accuracy: mean,
         std: variance.sqrt(),
@@ -114,6 +117,7 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
                     Shots::Each(shots) => json!(shots),
                     Shots::All => json!("all"),
                 },
+                "drawn": row.drawn,
                 "seeds": row.seeds,
                 "balanced_accuracy": round(row.balanced_accuracy),
                 "std": round(row.std),
@@ -140,6 +144,13 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
             row.std * 100.0,
             row.train_ms
         ))?;
+    }
+    let short = |row: &&Row| matches!(row.shots, Shots::Each(shots) if shots > row.drawn);
+    if let Some(row) = rows.iter().find(short) {
+        context.out.note(format!(
+            "a class has only {} samples: where more shots were asked for, all that are there were taken",
+            row.drawn
+        ));
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod train;
 
 pub use args::Args;
 pub use exit::code;
+pub use output::plain;
 
 use args::Verb;
 use context::Context;

@@ -1,8 +1,10 @@
 //! What leaves the program: JSON lines or text on stdout, progress on stderr.
 
+use fieldhead::config;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Where results go.
 #[derive(Clone, Copy, Debug)]
@@ -28,13 +30,24 @@ impl Output {
         if self.json {
             return Ok(());
         }
-        writeln!(io::stdout().lock(), "{}", text.as_ref())
+        writeln!(io::stdout().lock(), "{}", plain(text.as_ref()))
     }
 
     /// A remark for people on stderr.
     pub fn note(&self, text: impl AsRef<str>) {
         // A remark that cannot be written has nowhere else to go.
-        let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+        let _ = writeln!(io::stderr().lock(), "{}", plain(text.as_ref()));
+    }
+
+    /// Says once that samples were stored without their picture, and what that means.
+    pub fn without_picture(&self, samples: usize, folder: &Path) {
+        if samples > 0 {
+            self.note(format!(
+                "stored without a picture: {samples}, because the room of photos_mb is used up; another backbone, fit or \
+                 choice of features cannot learn from what has none: raise photos_mb in {}",
+                folder.join(config::FILE_NAME).display()
+            ));
+        }
     }
 
     /// A progress bar on stderr; drawn only on a terminal.
@@ -48,6 +61,24 @@ impl Output {
         bar.set_message(what.to_owned());
         bar
     }
+}
+
+/// A text for people: control characters in a name or a source are shown, not sent to the terminal.
+pub fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// How many to take at the most: all without a count.
+pub fn limit(count: Option<u64>) -> usize {
+    count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
 }
 
 /// Rounds for JSON: six decimals are more than any accuracy or time here carries.

@@ -4,13 +4,13 @@ use super::args::Predict;
 use super::context::Context;
 use super::embed::CHUNK;
 use super::exit::BadInput;
-use super::output::{ms_since, round};
+use super::output::{limit, ms_since, round};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide};
 use fieldhead::head::Learned;
 use fieldhead::pipeline::{Embedder, PipelineError};
 use fieldhead::source::folder;
-use fieldhead::source::{self, Payload};
+use fieldhead::source::{self, Opened, Payload, Source};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -21,20 +21,26 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let (_, head) = store.current_head()?;
     drop(store);
     let embedder = context.embedder_for(&head.recipe)?;
-    match &options.source {
-        Some(text) => frames(context, &embedder, &head.learned, text, options.count),
-        None => files(context, &embedder, &head.learned, &options.paths),
+    let learned = &head.learned;
+    match options.source.as_deref().map(source::open).transpose()? {
+        Some(Opened::Files(mut paths)) => {
+            paths.truncate(limit(options.count));
+            files(context, &embedder, learned, &paths)
+        }
+        Some(Opened::Frames(source)) => {
+            let count = options.count.unwrap_or(1);
+            frames(context, &embedder, learned, source, count)
+        }
+        None => {
+            let paths = listed(&options.paths)?;
+            files(context, &embedder, learned, &paths)
+        }
     }
 }
 
-fn files(
-    context: &Context,
-    embedder: &Embedder,
-    learned: &Learned,
-    paths: &[PathBuf],
-) -> Result<()> {
+/// The files that were named, and those of the folders that were named.
+fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let mut failed = 0;
     for path in paths {
         if path.is_dir() {
             files.extend(folder::list(path)?);
@@ -45,6 +51,16 @@ fn files(
     if files.is_empty() {
         return Err(BadInput("the folders named hold no files".into()).into());
     }
+    Ok(files)
+}
+
+fn files(
+    context: &Context,
+    embedder: &Embedder,
+    learned: &Learned,
+    files: &[PathBuf],
+) -> Result<()> {
+    let mut failed = 0;
     for chunk in files.chunks(CHUNK) {
         let answers: Vec<_> = chunk
             .par_iter()
@@ -82,16 +98,10 @@ fn frames(
     context: &Context,
     embedder: &Embedder,
     learned: &Learned,
-    text: &str,
-    count: Option<u64>,
+    mut source: Box<dyn Source>,
+    count: u64,
 ) -> Result<()> {
-    let mut source = source::open(text)?;
-    let limit = count.unwrap_or(if text.starts_with("line:") {
-        1
-    } else {
-        u64::MAX
-    });
-    for _ in 0..limit {
+    for _ in 0..count {
         let start = Instant::now();
         let Some(frame) = source.next()? else {
             break;

@@ -131,16 +131,21 @@ pub const PENALTY: std::ops::RangeInclusive<f64> = 1e-8..=1e12;
 
 impl Settings {
     pub fn check(&self) -> Result<(), HeadError> {
-        PENALTY
-            .contains(&self.penalty)
-            .then_some(())
-            .ok_or(HeadError::Setting {
-                name: "penalty",
-                value: self.penalty,
-                min: *PENALTY.start(),
-                max: *PENALTY.end(),
-            })
+        check_penalty(self.penalty)
     }
+}
+
+/// Refuses a penalty outside [`PENALTY`], and one that is no number.
+pub fn check_penalty(penalty: f64) -> Result<(), HeadError> {
+    PENALTY
+        .contains(&penalty)
+        .then_some(())
+        .ok_or(HeadError::Setting {
+            name: "penalty",
+            value: penalty,
+            min: *PENALTY.start(),
+            max: *PENALTY.end(),
+        })
 }
 
 /// A head that can go on learning. All-or-nothing: after an error it is what it was.

@@ -48,6 +48,7 @@ pub fn train(
     if !(0.0..=0.5).contains(&request.false_alarm_rate) {
         return Err(LearnError::FalseAlarmRate(request.false_alarm_rate));
     }
+    request.penalty.map_or(Ok(()), head::check_penalty)?;
     samples.check_classes()?;
     let choice = select::select(samples, request)?;
     let mut head = head::train(samples, choice.settings)?;

@@ -3,7 +3,7 @@
 //! JPEG goes through zune-jpeg with its vector paths off, so that every machine runs the same integer code. A photo is turned
 //! upright as its EXIF orientation says.
 
-use super::{Image, PreprocessError, check_size};
+use super::{Image, PreprocessError, check_size, markers};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, RgbImage};
 use std::io::Cursor;
@@ -41,9 +41,7 @@ fn jpeg(bytes: &[u8]) -> Result<Image, PreprocessError> {
         format: "JPEG",
         what,
     };
-    if !has_jpeg_end(bytes) {
-        return Err(PreprocessError::CutOff);
-    }
+    markers::check(bytes)?;
     let options = DecoderOptions::default()
         .set_use_unsafe(false)
         .set_strict_mode(true)
@@ -71,13 +69,6 @@ fn jpeg(bytes: &[u8]) -> Result<Image, PreprocessError> {
     Ok(upright(DynamicImage::ImageRgb8(image), orientation))
 }
 
-/// Whether an end marker stands behind the last start of scan. A photo that was cut off has none there, though a preview in its
-/// header may have one.
-fn has_jpeg_end(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    matches!((last(0xda), last(0xd9)), (Some(scan), Some(end)) if end > scan)
-}
-
 fn png(bytes: &[u8]) -> Result<Image, PreprocessError> {
     let damaged = |e: image::ImageError| PreprocessError::Damaged {
         format: "PNG",
@@ -85,13 +76,32 @@ fn png(bytes: &[u8]) -> Result<Image, PreprocessError> {
     };
     let mut limits = image::Limits::no_limits();
     limits.max_alloc = Some(PNG_BYTES);
-    let mut decoder =
-        image::codecs::png::PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(damaged)?;
+    let bytes = without_extras(bytes);
+    let mut decoder = image::codecs::png::PngDecoder::with_limits(Cursor::new(&bytes), limits)
+        .map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     check_size(width.into(), height.into())?;
     let orientation = decoder.orientation().map_err(damaged)?;
     let image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     Ok(upright(image, orientation))
+}
+
+/// A PNG with the chunks that its pixels and its orientation need. The others may be compressed and unpack to hundreds of megabytes
+/// (colour profiles, texts), and nothing here looks at them.
+fn without_extras(bytes: &[u8]) -> Vec<u8> {
+    const NEEDED: [&[u8]; 6] = [b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"];
+    let (signature, mut rest) = bytes.split_at(PNG_START.len());
+    let mut kept = signature.to_vec();
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        // Length, name, data, checksum. What is cut off is left for the decoder to refuse.
+        let whole = (u32::from_be_bytes(*length) as usize).saturating_add(12);
+        let (chunk, next) = rest.split_at(whole.min(rest.len()));
+        if behind.get(..4).is_none_or(|name| NEEDED.contains(&name)) {
+            kept.extend(chunk);
+        }
+        rest = next;
+    }
+    kept
 }
 
 fn upright(mut image: DynamicImage, orientation: Orientation) -> Image {
@@ -206,6 +216,20 @@ mod tests {
                 }
             })
         })
+    }
+
+    #[test]
+    fn a_colour_profile_is_not_even_unpacked() {
+        let image = picture(40, 30);
+        let plain = png_of(&image);
+        let mut chunk = b"iCCPname\0\0this is no compressed profile".to_vec();
+        let crc = crc32(&chunk);
+        chunk.splice(0..0, ((chunk.len() - 4) as u32).to_be_bytes());
+        chunk.extend(crc.to_be_bytes());
+        let mut bytes = plain.clone();
+        bytes.splice(33..33, chunk);
+        assert_eq!(without_extras(&bytes), without_extras(&plain));
+        assert_eq!(decode(&bytes), Ok(image));
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! and resampling has no floating-point number in it. Every size is bounded before it is allocated.
 
 mod decode;
+mod entropy;
 mod keep;
+mod markers;
 pub mod raw;
 mod resize;
 

@@ -3,7 +3,7 @@
 //! Owns: finding files in a fixed order and reading them within bounds. Invariant: the order is by label, then by file name in
 //! bytes, whatever the file system gives.
 
-use super::{Frame, Payload, Source, SourceError};
+use super::SourceError;
 use crate::label;
 use crate::preprocess::MAX_ENCODED_BYTES;
 use std::fs;
@@ -123,11 +123,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
         path: path.into(),
         source,
     };
-    let file = fs::File::open(path).map_err(io)?;
-    let about = file.metadata().map_err(io)?;
+    // Before it is opened: opening a pipe waits for its writer, and opening a device may do anything.
+    let about = fs::metadata(path).map_err(io)?;
     if about.is_dir() {
         return Err(io(std::io::Error::other("it is a folder")));
     }
+    if !about.is_file() {
+        return Err(SourceError::NotAFile { path: path.into() });
+    }
+    let file = fs::File::open(path).map_err(io)?;
     let too_large = |bytes| SourceError::TooLarge {
         path: path.into(),
         bytes,
@@ -144,21 +148,6 @@ pub fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
     Ok(bytes)
 }
 
-/// `file:PATH`: one photo, or all photos of one folder in order of their names.
-pub struct Files {
-    paths: std::vec::IntoIter<PathBuf>,
-    seq: u64,
-}
-
-impl Files {
-    pub fn open(path: &Path) -> Result<Files, SourceError> {
-        Ok(Files {
-            paths: list(path)?.into_iter(),
-            seq: 0,
-        })
-    }
-}
-
 /// The files of a folder in order of their names, or the one file that `path` is.
 pub fn list(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
     match entries(path) {
@@ -168,22 +157,6 @@ pub fn list(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
             path: path.into(),
             source,
         }),
-    }
-}
-
-impl Source for Files {
-    fn next(&mut self) -> Result<Option<Frame>, SourceError> {
-        let Some(path) = self.paths.next() else {
-            return Ok(None);
-        };
-        let seq = self.seq;
-        self.seq += 1;
-        Ok(Some(Frame {
-            seq,
-            time_us: 0,
-            name: path.display().to_string(),
-            payload: Payload::Encoded(read(&path)?),
-        }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sources: where pictures come from.
 //!
-//! Owns: reading pictures from files and folders ([`folder`]) and drawing them ([`line`]), behind one seam ([`Source`]). Does not
-//! own: decoding or fitting them (`preprocess`).
+//! Owns: reading pictures from files and folders ([`folder`]) and drawing them ([`line`]); what gives frames one after the other
+//! stands behind one seam ([`Source`]). Does not own: decoding or fitting them (`preprocess`).
 //!
 //! Invariant: a source is bounded in memory: one picture at a time, and no file larger than
 //! [`crate::preprocess::MAX_ENCODED_BYTES`].
@@ -10,7 +10,7 @@ pub mod folder;
 pub mod line;
 mod parse;
 
-pub use parse::{LineSource, open};
+pub use parse::{LineSource, Opened, open};
 
 use crate::preprocess::Image;
 use std::path::PathBuf;
@@ -27,6 +27,10 @@ pub enum SourceError {
     NotAFolder { path: PathBuf },
     #[error("{path} holds no photos; expected DIR/<label>/<photo.jpg>", path = path.display())]
     Empty { path: PathBuf },
+    #[error("{path} holds no files; put photos there, or name another", path = path.display())]
+    NoFiles { path: PathBuf },
+    #[error("{path} is a pipe, a socket or a device, and only files are read; name a photo", path = path.display())]
+    NotAFile { path: PathBuf },
     #[error("{path} has {bytes} bytes, at most {limit} are read; is this a photo?", path = path.display())]
     TooLarge {
         path: PathBuf,
@@ -52,9 +56,9 @@ pub enum Payload {
 pub struct Frame {
     /// Counts from 0; a gap means that frames were dropped.
     pub seq: u64,
-    /// Monotonic time since the source was opened, in µs; 0 for files.
+    /// Monotonic time since the source was opened, in µs.
     pub time_us: u64,
-    /// What to call it: a path, or the source and its number.
+    /// What to call it: the source and its number.
     pub name: String,
     pub payload: Payload,
 }

@@ -3,21 +3,33 @@
 //! Owns: `file:PATH` and `line:SEED[,light=day|evening][,part=NAME]`. Invariant: a text that is not understood is refused, naming
 //! what was expected.
 
-use super::folder::Files;
+use super::folder;
 use super::line::{Light, Line, Part};
 use super::{Frame, Payload, Source, SourceError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Time between two frames of the line: 30 frames a second.
 const FRAME_US: u64 = 33_333;
 
+/// What a text names.
+pub enum Opened {
+    /// The one file, or the files of the folder in order of their names; at least one. Each can be read or not by itself.
+    Files(Vec<PathBuf>),
+    Frames(Box<dyn Source>),
+}
+
 /// Opens the source that a text names.
-pub fn open(text: &str) -> Result<Box<dyn Source>, SourceError> {
+pub fn open(text: &str) -> Result<Opened, SourceError> {
     if let Some(path) = text.strip_prefix("file:") {
-        return Ok(Box::new(Files::open(Path::new(path))?));
+        let path = Path::new(path);
+        let files = folder::list(path)?;
+        if files.is_empty() {
+            return Err(SourceError::NoFiles { path: path.into() });
+        }
+        return Ok(Opened::Files(files));
     }
     if let Some(rest) = text.strip_prefix("line:") {
-        return Ok(Box::new(LineSource::parse(rest)?));
+        return Ok(Opened::Frames(Box::new(LineSource::parse(rest)?)));
     }
     Err(unknown(
         text,

@@ -4,9 +4,11 @@
 //! stored (`pipeline`).
 //!
 //! Invariants: what [`Store::write`] returned `Ok` for is on disk (redb commits with fsync); what failed leaves no trace; a head
-//! is read back and checked before the transaction that makes it current commits. One process writes; any number may read.
+//! is read back and checked before the transaction that makes it current commits. One process writes; any number may read. A field
+//! is the demonstration's own as long as nothing but a demonstration wrote to it.
 
 pub mod fhead;
+mod guard;
 pub mod records;
 mod transaction;
 
@@ -15,9 +17,10 @@ pub use records::{Entry, Event, HeadRecord, NewSample, Origin, Photo, Sample, Ve
 pub use transaction::Transaction;
 
 use crate::features::Recipe;
+use guard::guarded;
 use redb::{
-    ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase,
-    ReadableTable, StorageBackend, StorageError, TableDefinition, TableError,
+    ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTable,
+    StorageBackend, StorageError, TableDefinition, TableError,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -82,6 +85,10 @@ pub enum StoreError {
     NoVersion(u64),
     #[error("the field has no head yet; make one with `fieldhead train`")]
     NoHead,
+    #[error(
+        "head version {0} is damaged inside field.redb; put another one back with `fieldhead rollback VERSION` (`fieldhead history` lists them), or make a new one with `fieldhead train`"
+    )]
+    DamagedHead(u64),
     #[error(transparent)]
     Fhead(#[from] FheadError),
 }
@@ -102,7 +109,20 @@ enum Db {
 
 /// An open field store.
 pub struct Store {
-    db: Db,
+    /// `None` only while it is dropped.
+    db: Option<Db>,
+    /// Whether what is written is a demonstration's.
+    demo: bool,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Closing a damaged file may panic; it was refused already, and nothing more can be done about it.
+        let _ = guarded(|| {
+            drop(self.db.take());
+            Ok(())
+        });
+    }
 }
 
 impl Store {
@@ -110,44 +130,54 @@ impl Store {
     pub fn create(folder: &Path, time_us: u64) -> Result<Store, StoreError> {
         std::fs::create_dir_all(folder).map_err(from_io)?;
         let path = folder.join(FILE_NAME);
-        let db = guarded(|| builder().create(&path)).map_err(|e| opening(e, folder))?;
+        let db = guarded(|| builder().create(&path).map_err(|e| opening(e, folder)))?;
         Store::initialize(db, time_us)
     }
 
     /// Opens an existing store for writing.
     pub fn open(folder: &Path) -> Result<Store, StoreError> {
         let path = existing(folder)?;
-        let db = guarded(|| builder().open(&path)).map_err(|e| opening(e, folder))?;
-        Store { db: Db::Writer(db) }.checked()
+        let db = guarded(|| builder().open(&path).map_err(|e| opening(e, folder)))?;
+        Store::new(Db::Writer(db)).checked()
     }
 
     /// Opens an existing store for reading; works beside a writer and on a read-only disk.
     pub fn open_read_only(folder: &Path) -> Result<Store, StoreError> {
         let path = existing(folder)?;
-        let open = || guarded(|| builder().open_read_only(&path));
-        let db = match open() {
+        let open = || guarded(|| Ok(builder().open_read_only(&path)));
+        let db = match open()? {
             Err(DatabaseError::RepairAborted) => {
                 // The last writer lost its power. Opening for writing brings the file to its last commit.
                 drop(Store::open(folder)?);
-                open()
+                open()?
             }
             other => other,
         };
         let db = db.map_err(|e| opening(e, folder))?;
-        Store { db: Db::Reader(db) }.checked()
+        Store::new(Db::Reader(db)).checked()
     }
 
     /// A store on any storage: the seam at which tests cut the power.
     pub fn on(backend: impl StorageBackend, time_us: u64) -> Result<Store, StoreError> {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(CACHE_BYTES);
-        let db = guarded(|| builder.create_with_backend(backend))
-            .map_err(|e| opening(e, Path::new("memory")))?;
+        let db = guarded(|| {
+            builder
+                .create_with_backend(backend)
+                .map_err(|e| opening(e, Path::new("memory")))
+        })?;
         Store::initialize(db, time_us)
     }
 
+    fn new(db: Db) -> Store {
+        Store {
+            db: Some(db),
+            demo: false,
+        }
+    }
+
     fn initialize(db: Database, time_us: u64) -> Result<Store, StoreError> {
-        let store = Store { db: Db::Writer(db) };
+        let store = Store::new(Db::Writer(db));
         let fresh = match store.meta("format") {
             Ok(None) => true,
             Ok(Some(_)) => false,
@@ -173,81 +203,90 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Transaction) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let Db::Writer(db) = &self.db else {
+        let Some(Db::Writer(db)) = &self.db else {
             return Err(StoreError::ReadOnly(std::io::Error::other(
                 "opened for reading",
             )));
         };
-        let mut transaction = Transaction::new(db.begin_write().map_err(from_redb)?);
-        let result = work(&mut transaction)?;
-        transaction.commit()?;
-        Ok(result)
+        guarded(|| {
+            let mut transaction = Transaction::new(db.begin_write().map_err(from_redb)?);
+            let result = work(&mut transaction)?;
+            transaction.mark_demo(self.demo)?;
+            transaction.commit()?;
+            Ok(result)
+        })
+    }
+
+    /// Makes the field the demonstration's own, which a later demonstration may replace. What any other store writes to it makes
+    /// it the user's again.
+    pub fn for_demo(mut self) -> Result<Store, StoreError> {
+        self.demo = true;
+        self.write(|_| Ok(()))?;
+        Ok(self)
     }
 
     /// All samples by id.
     pub fn samples(&self) -> Result<BTreeMap<u64, Sample>, StoreError> {
-        let Some(table) = self.table(SAMPLES)? else {
-            return Ok(BTreeMap::new());
-        };
-        collect(table.iter().map_err(from_storage)?, "samples")
+        let samples = self.read(SAMPLES, |table| {
+            collect(table.iter().map_err(from_storage)?, "samples")
+        })?;
+        Ok(samples.unwrap_or_default())
     }
 
     pub fn sample(&self, id: u64) -> Result<Sample, StoreError> {
-        let table = self.table(SAMPLES)?.ok_or(StoreError::NoSample(id))?;
-        let value = table.get(id).map_err(from_storage)?;
-        decode(value.ok_or(StoreError::NoSample(id))?.value(), "samples")
+        self.read(SAMPLES, |table| {
+            let value = table.get(id).map_err(from_storage)?;
+            decode(value.ok_or(StoreError::NoSample(id))?.value(), "samples")
+        })?
+        .ok_or(StoreError::NoSample(id))
     }
 
     /// The kept picture of a sample, encoded.
     pub fn photo(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(table) = self.table(PHOTOS)? else {
-            return Ok(None);
-        };
-        let value = table.get(id).map_err(from_storage)?;
-        Ok(value.map(|bytes| bytes.value().to_vec()))
+        let photo = self.read(PHOTOS, |table| {
+            let value = table.get(id).map_err(from_storage)?;
+            Ok(value.map(|bytes| bytes.value().to_vec()))
+        })?;
+        Ok(photo.flatten())
     }
 
     /// The sample that was collected from these bytes under this label.
     pub fn find_content(&self, content: &[u8; 32], label: &str) -> Result<Option<u64>, StoreError> {
-        let Some(table) = self.table(CONTENT)? else {
-            return Ok(None);
-        };
-        let value = table
-            .get(content_key(content, label))
-            .map_err(from_storage)?;
-        Ok(value.map(|id| id.value()))
+        let id = self.read(CONTENT, |table| {
+            let value = table
+                .get(content_key(content, label))
+                .map_err(from_storage)?;
+            Ok(value.map(|id| id.value()))
+        })?;
+        Ok(id.flatten())
     }
 
     /// Stored vectors of a recipe in order of their samples; samples that were never embedded by it are missing.
     pub fn features(&self, recipe: &Recipe) -> Result<Rows, StoreError> {
-        let mut found = Rows::default();
-        let (Some(number), Some(table)) = (self.recipe_number(recipe)?, self.table(FEATURES)?)
-        else {
-            return Ok(found);
+        let number = self.read(RECIPES, |table| find_recipe(&table, recipe))?;
+        let Some(number) = number.flatten() else {
+            return Ok(Rows::default());
         };
         let width = recipe.width as usize;
-        let range = table
-            .range((number, 0)..=(number, u64::MAX))
-            .map_err(from_storage)?;
-        for row in range {
-            let (key, value) = row.map_err(from_storage)?;
-            let start = found.numbers.len();
-            let numbers = value.value().chunks_exact(4);
-            found
-                .numbers
-                .extend(numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-            crate::features::check(&found.numbers[start..], width)
-                .map_err(|e| StoreError::Damaged(e.to_string()))?;
-            found.ids.push(key.value().1);
-        }
-        Ok(found)
-    }
-
-    fn recipe_number(&self, recipe: &Recipe) -> Result<Option<u32>, StoreError> {
-        let Some(table) = self.table(RECIPES)? else {
-            return Ok(None);
-        };
-        find_recipe(&table, recipe)
+        let rows = self.read(FEATURES, |table| {
+            let mut found = Rows::default();
+            let range = table
+                .range((number, 0)..=(number, u64::MAX))
+                .map_err(from_storage)?;
+            for row in range {
+                let (key, value) = row.map_err(from_storage)?;
+                let start = found.numbers.len();
+                let numbers = value.value().chunks_exact(4);
+                found
+                    .numbers
+                    .extend(numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+                crate::features::check(&found.numbers[start..], width)
+                    .map_err(|e| StoreError::Damaged(e.to_string()))?;
+                found.ids.push(key.value().1);
+            }
+            Ok(found)
+        })?;
+        Ok(rows.unwrap_or_default())
     }
 
     /// The head in use and its version.
@@ -262,30 +301,28 @@ impl Store {
 
     /// Any version of the head, checked.
     pub fn head(&self, version: u64) -> Result<HeadRecord, StoreError> {
-        let table = self.table(HEADS)?.ok_or(StoreError::NoVersion(version))?;
-        let value = table.get(version).map_err(from_storage)?;
-        let bytes = value.ok_or(StoreError::NoVersion(version))?;
-        Ok(fhead::decode(bytes.value())?)
+        self.read(HEADS, |table| {
+            let value = table.get(version).map_err(from_storage)?;
+            let bytes = value.ok_or(StoreError::NoVersion(version))?;
+            stored_head(version, bytes.value())
+        })?
+        .ok_or(StoreError::NoVersion(version))
     }
 
     /// All head versions, oldest first.
     pub fn versions(&self) -> Result<Vec<Version>, StoreError> {
-        let Some(table) = self.table(VERSIONS)? else {
-            return Ok(Vec::new());
-        };
-        let versions: BTreeMap<u64, Version> =
-            collect(table.iter().map_err(from_storage)?, "versions")?;
-        Ok(versions.into_values().collect())
+        let versions: Option<BTreeMap<u64, Version>> = self.read(VERSIONS, |table| {
+            collect(table.iter().map_err(from_storage)?, "versions")
+        })?;
+        Ok(versions.unwrap_or_default().into_values().collect())
     }
 
     /// The journal, oldest first.
     pub fn journal(&self) -> Result<Vec<Entry>, StoreError> {
-        let Some(table) = self.table(JOURNAL)? else {
-            return Ok(Vec::new());
-        };
-        let entries: BTreeMap<u64, Entry> =
-            collect(table.iter().map_err(from_storage)?, "journal")?;
-        Ok(entries.into_values().collect())
+        let entries: Option<BTreeMap<u64, Entry>> = self.read(JOURNAL, |table| {
+            collect(table.iter().map_err(from_storage)?, "journal")
+        })?;
+        Ok(entries.unwrap_or_default().into_values().collect())
     }
 
     /// Bytes of all kept pictures.
@@ -299,31 +336,31 @@ impl Store {
     }
 
     fn meta(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        let Some(table) = self.table(META)? else {
-            return Ok(None);
-        };
-        let value = table.get(key).map_err(from_storage)?;
-        Ok(value.map(|v| v.value()))
+        let value = self.read(META, |table| {
+            let value = table.get(key).map_err(from_storage)?;
+            Ok(value.map(|v| v.value()))
+        })?;
+        Ok(value.flatten())
     }
 
-    fn table<K: redb::Key + 'static, V: redb::Value + 'static>(
+    /// Runs `work` on a table; `None` when there is no such table.
+    fn read<K: redb::Key + 'static, V: redb::Value + 'static, T>(
         &self,
         definition: TableDefinition<K, V>,
-    ) -> Result<Option<redb::ReadOnlyTable<K, V>>, StoreError> {
-        let read = self.begin_read()?;
-        match read.open_table(definition) {
-            Ok(table) => Ok(Some(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(other) => Err(from_redb(other)),
-        }
-    }
-
-    fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
-        match &self.db {
-            Db::Writer(db) => db.begin_read(),
-            Db::Reader(db) => db.begin_read(),
-        }
-        .map_err(from_redb)
+        work: impl FnOnce(redb::ReadOnlyTable<K, V>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        guarded(|| {
+            let read = match &self.db {
+                Some(Db::Writer(db)) => db.begin_read(),
+                Some(Db::Reader(db)) => db.begin_read(),
+                None => return Ok(None),
+            };
+            match read.map_err(from_redb)?.open_table(definition) {
+                Ok(table) => work(table).map(Some),
+                Err(TableError::TableDoesNotExist(_)) => Ok(None),
+                Err(other) => Err(from_redb(other)),
+            }
+        })
     }
 }
 
@@ -346,12 +383,11 @@ fn existing(folder: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// redb may panic on a file that something else overwrote; that must reach the user as an error, not as a crash.
-fn guarded<T>(open: impl FnOnce() -> Result<T, DatabaseError>) -> Result<T, DatabaseError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).unwrap_or_else(|_| {
-        Err(DatabaseError::Storage(StorageError::Corrupted(
-            "its pages do not make sense".into(),
-        )))
+/// Reads a head out of the store. One that a newer program wrote is told as such; any other fault is damage done here.
+fn stored_head(version: u64, bytes: &[u8]) -> Result<HeadRecord, StoreError> {
+    fhead::decode(bytes).map_err(|error| match error {
+        newer @ (FheadError::Version { .. } | FheadError::Flags { .. }) => newer.into(),
+        _ => StoreError::DamagedHead(version),
     })
 }
 

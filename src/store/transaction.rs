@@ -5,7 +5,7 @@
 use super::records::{Entry, Event, HeadRecord, NewSample, Origin, Sample, Version};
 use super::{
     CONTENT, FEATURES, FORMAT_VERSION, HEADS, JOURNAL, META, PHOTOS, RECIPES, SAMPLES, StoreError,
-    VERSIONS, content_key, decode, fhead, find_recipe, from_redb, from_storage,
+    VERSIONS, content_key, decode, fhead, find_recipe, from_redb, from_storage, stored_head,
 };
 use crate::features::Recipe;
 use redb::{ReadableTable, WriteTransaction};
@@ -37,16 +37,16 @@ impl Transaction {
         self.log(time_us, Event::Created { program })
     }
 
-    /// Marks the field as the demonstration's own, which a later demonstration may replace.
-    pub fn mark_demo(&mut self) -> Result<(), StoreError> {
-        self.set_meta("demo", 1)
+    /// Says whether the field is the demonstration's own.
+    pub(super) fn mark_demo(&mut self, demo: bool) -> Result<(), StoreError> {
+        self.set_meta("demo", u64::from(demo))
     }
 
     /// Adds a sample with its features under `recipe`; returns its id. Ids are never used again.
     pub fn add_sample(&mut self, new: &NewSample, recipe: &Recipe) -> Result<u64, StoreError> {
         let id = self.take_number("next_sample")?;
         self.put(SAMPLES, id, &new.sample)?;
-        self.index_content(&new.sample, Some(id))?;
+        self.index_content(&new.sample, id)?;
         if let Some(photo) = &new.photo {
             self.insert(PHOTOS, id, photo)?;
             self.add_photo_bytes(photo.len() as i64)?;
@@ -75,7 +75,7 @@ impl Transaction {
     pub fn remove_sample(&mut self, id: u64, time_us: u64) -> Result<(), StoreError> {
         let sample = self.sample(id)?;
         self.remove(SAMPLES, id)?;
-        self.index_content(&sample, None)?;
+        self.unindex_content(&sample, id)?;
         if let Some(photo_bytes) = self.remove(PHOTOS, id)? {
             self.add_photo_bytes(-(photo_bytes as i64))?;
         }
@@ -95,10 +95,10 @@ impl Transaction {
     /// Gives a sample another label.
     pub fn relabel(&mut self, id: u64, label: &str, time_us: u64) -> Result<(), StoreError> {
         let mut sample = self.sample(id)?;
-        self.index_content(&sample, None)?;
+        self.unindex_content(&sample, id)?;
         let from = std::mem::replace(&mut sample.label, label.to_owned());
         self.put(SAMPLES, id, &sample)?;
-        self.index_content(&sample, Some(id))?;
+        self.index_content(&sample, id)?;
         let to = label.to_owned();
         self.log(
             time_us,
@@ -143,7 +143,7 @@ impl Transaction {
         {
             let table = self.inner.open_table(HEADS).map_err(from_redb)?;
             let bytes = table.get(to).map_err(from_storage)?;
-            fhead::decode(bytes.ok_or(StoreError::NoVersion(to))?.value())?;
+            stored_head(to, bytes.ok_or(StoreError::NoVersion(to))?.value())?;
         }
         let from = self.meta("current")?;
         self.set_meta("current", to)?;
@@ -179,13 +179,21 @@ impl Transaction {
         }
     }
 
-    fn index_content(&mut self, sample: &Sample, id: Option<u64>) -> Result<(), StoreError> {
+    fn index_content(&mut self, sample: &Sample, id: u64) -> Result<(), StoreError> {
         let mut table = self.inner.open_table(CONTENT).map_err(from_redb)?;
         let key = content_key(&sample.content, &sample.label);
-        match id {
-            Some(id) => table.insert(key, id).map_err(from_storage)?.map(|_| ()),
-            None => table.remove(key).map_err(from_storage)?.map(|_| ()),
-        };
+        table.insert(key, id).map_err(from_storage)?;
+        Ok(())
+    }
+
+    /// Takes a sample out of the index of contents, unless another one with the same content and label stands there.
+    fn unindex_content(&mut self, sample: &Sample, id: u64) -> Result<(), StoreError> {
+        let mut table = self.inner.open_table(CONTENT).map_err(from_redb)?;
+        let key = content_key(&sample.content, &sample.label);
+        let indexed = table.get(key).map_err(from_storage)?.map(|id| id.value());
+        if indexed == Some(id) {
+            table.remove(key).map_err(from_storage)?;
+        }
         Ok(())
     }
 
