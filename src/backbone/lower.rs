@@ -13,11 +13,14 @@
 
 mod convolution;
 mod memory;
+mod quantization;
+mod vectors;
 
 use super::kernels::{CHANNEL_ALIGN, Kernel, Sum};
-use super::onnx::{self, Constant, Numbers};
+use super::onnx::{self, Constant};
 use super::program::{Border, Named, Plane, Program, Step};
 use convolution::Convolution;
+use quantization::{Scale, Weights};
 use std::collections::HashMap;
 use std::rc::Rc;
 use tract_onnx::pb::{GraphProto, NodeProto};
@@ -121,14 +124,6 @@ enum Why {
     Unknown,
 }
 
-/// Scale and zero point of a whole tensor. Bytes are stored as u8: those of an S8 tensor are moved by 128.
-#[derive(Clone, Copy, Debug)]
-struct Scale {
-    scale: f32,
-    zero: u8,
-    signed: bool,
-}
-
 /// What a name of the model stands for.
 #[derive(Clone)]
 enum Value {
@@ -144,34 +139,6 @@ enum Value {
     Sums { sums: Rc<Sums>, range: [f32; 2] },
     /// Numbers of one pixel. Those that a `Scale` step may change in place have no other reader.
     Vector { vector: usize },
-}
-
-/// Integers and what one of them is worth, along an axis.
-struct Weights {
-    constant: Rc<Constant>,
-    scales: Vec<f32>,
-    /// One for all, or one a scale.
-    zeros: Vec<i64>,
-    axis: usize,
-}
-
-impl Weights {
-    fn shape(&self) -> &[usize] {
-        &self.constant.shape
-    }
-
-    /// The integers, less their zero points.
-    fn integers(&self) -> Vec<i64> {
-        let mut integers = self.constant.integers().unwrap_or_default();
-        if self.zeros.iter().all(|&zero| zero == 0) {
-            return integers;
-        }
-        let inner: usize = self.shape().iter().skip(self.axis + 1).product();
-        for (at, integer) in integers.iter_mut().enumerate() {
-            *integer -= self.zeros[at / inner.max(1) % self.zeros.len()];
-        }
-        integers
-    }
 }
 
 enum Sums {
@@ -274,103 +241,6 @@ impl<'a> Lowering<'a> {
             Value::Weights(weights) => Ok(weights),
             _ => Err(Why::Left("its weights are not quantized")),
         }
-    }
-
-    /// Scales of inputs 1 and 2 of a QuantizeLinear or DequantizeLinear, and zero points: one each, or one for all.
-    fn scales(&self, node: &NodeProto) -> Result<(Vec<f32>, Option<&Constant>), Why> {
-        let constant = |index: usize| {
-            let name = node.input.get(index).map_or("", String::as_str);
-            self.constants.get(name).map(Rc::as_ref)
-        };
-        let missing = || Why::Malformed(format!("{} has no constant scale", title(node)));
-        let scales = constant(1).and_then(Constant::f32s).ok_or_else(missing)?;
-        if let Some(scale) = scales.iter().find(|s| !(**s > 0.0 && **s <= MAX_SCALE)) {
-            return Err(Why::Malformed(format!(
-                "{} has the scale {scale}, expected a number from 0 to {MAX_SCALE:e}",
-                title(node)
-            )));
-        }
-        let zeros = constant(2);
-        if zeros.is_none() && node.input.get(2).is_some_and(|name| !name.is_empty()) {
-            return Err(Why::Malformed(format!(
-                "{} has no constant zero point",
-                title(node)
-            )));
-        }
-        let count = zeros.map_or(1, |zeros| zeros.shape.iter().product::<usize>());
-        if scales.is_empty() || (count != 1 && count != scales.len()) {
-            return Err(Why::Malformed(format!(
-                "{} has {} scales and {count} zero points",
-                title(node),
-                scales.len()
-            )));
-        }
-        Ok((scales.to_vec(), zeros))
-    }
-
-    /// The scale of a whole tensor.
-    fn scale_of(&self, node: &NodeProto) -> Result<Scale, Why> {
-        let (scales, zeros) = self.scales(node)?;
-        let &[scale] = &scales[..] else {
-            return Err(Why::Left("activations with a scale for each channel"));
-        };
-        let (zero, signed) = match zeros.map(|zeros| &zeros.numbers) {
-            None => (0, false),
-            Some(Numbers::U8(zeros)) => (zeros[0], false),
-            Some(Numbers::I8(zeros)) => (zeros[0] as u8 ^ 0x80, true),
-            Some(_) => return Err(Why::Left("a zero point that is neither u8 nor i8")),
-        };
-        Ok(Scale {
-            scale,
-            zero,
-            signed,
-        })
-    }
-
-    fn dequantize(&mut self, node: &NodeProto) -> Result<Value, Why> {
-        match self.value(node, 0)? {
-            Value::Bytes { plane, signed } => {
-                let scale = self.scale_of(node)?;
-                if scale.signed != signed {
-                    return Err(Why::Malformed(format!(
-                        "{} has a zero point of another type than its input",
-                        title(node)
-                    )));
-                }
-                // The border stands for zero, whoever reads it.
-                self.planes[plane].zero = scale.zero ^ self.kernel.flip();
-                Ok(Value::Real { plane, scale })
-            }
-            Value::Constant(constant) => self.dequantize_constant(node, constant),
-            _ => Err(Why::Left("its input is not quantized")),
-        }
-    }
-
-    fn dequantize_constant(&self, node: &NodeProto, constant: Rc<Constant>) -> Result<Value, Why> {
-        if constant.f32s().is_some() {
-            return Err(Why::Left("its input is not quantized"));
-        }
-        let (scales, zeros) = self.scales(node)?;
-        let rank = constant.shape.len() as i64;
-        let axis = onnx::int(node, "axis").unwrap_or(1);
-        let axis = if axis < 0 { axis + rank } else { axis };
-        let axis = if scales.len() == 1 { 0 } else { axis };
-        let side = constant.shape.get(axis.max(0) as usize).copied();
-        if axis < 0 || (scales.len() > 1 && side != Some(scales.len())) {
-            return Err(Why::Malformed(format!(
-                "{} has {} scales along axis {axis} of {:?}",
-                title(node),
-                scales.len(),
-                constant.shape
-            )));
-        }
-        let zeros = zeros.and_then(Constant::integers).unwrap_or(vec![0]);
-        Ok(Value::Weights(Rc::new(Weights {
-            constant,
-            scales,
-            zeros,
-            axis: axis as usize,
-        })))
     }
 
     /// A new plane for what a step gives.
@@ -514,91 +384,6 @@ impl<'a> Lowering<'a> {
             "{} clips to {range:?}",
             title(node)
         )))
-    }
-
-    /// Numbers times constants.
-    fn scale(&mut self, node: &NodeProto) -> Result<Value, Why> {
-        let (a, b) = (self.value(node, 0)?, self.value(node, 1)?);
-        let ((Value::Vector { vector }, Value::Constant(factors))
-        | (Value::Constant(factors), Value::Vector { vector })) = (a, b)
-        else {
-            return Err(Why::Left("not numbers times a constant"));
-        };
-        let factors = factors.f32s().ok_or(Why::Left("its factor is no float"))?;
-        let length = self.vectors[vector];
-        if factors.len() != 1 && factors.len() != length {
-            return Err(Why::Left("its factors have another shape"));
-        }
-        let copy = self.new_vector(length);
-        self.repeat_pool(vector, copy)?;
-        let step = Step::Scale {
-            vector: copy,
-            factors: factors.to_vec(),
-        };
-        self.push(node, 0, step);
-        Ok(Value::Vector { vector: copy })
-    }
-
-    /// Pools again into a vector of its own, so that a step that changes it in place has it to itself.
-    fn repeat_pool(&mut self, vector: usize, copy: usize) -> Result<(), Why> {
-        let pools = self
-            .steps
-            .iter()
-            .find(|named| matches!(named.step, Step::Pool { to, .. } if to == vector));
-        let Some(mut pool) = pools.cloned() else {
-            return Err(Why::Left("it changes numbers twice"));
-        };
-        if let Step::Pool { to, .. } = &mut pool.step {
-            *to = copy;
-        }
-        self.steps.push(pool);
-        Ok(())
-    }
-
-    fn pool(&mut self, node: &NodeProto, max: bool) -> Result<Value, Why> {
-        let (from, scale) = self.real(node, 0)?;
-        let to = self.new_vector(self.planes[from].channels);
-        let step = Step::Pool {
-            from,
-            to,
-            max,
-            scale: scale.scale,
-            zero: scale.zero,
-        };
-        self.push(node, 0, step);
-        Ok(Value::Vector { vector: to })
-    }
-
-    fn reduce(&mut self, node: &NodeProto, max: bool) -> Result<Value, Why> {
-        let axes = onnx::ints(node, "axes").map(<[i64]>::to_vec);
-        let axes = axes.or_else(|| self.constants.get(node.input.get(1)?)?.integers());
-        match axes.as_deref() {
-            Some([2, 3] | [-2, -1]) => self.pool(node, max),
-            _ => Err(Why::Left("it reduces other axes than height and width")),
-        }
-    }
-
-    /// One pixel stays what it is; more become one, in the order of ONNX.
-    fn flatten(&mut self, node: &NodeProto) -> Result<Value, Why> {
-        let value = self.value(node, 0)?;
-        if let Value::Vector { .. } = value {
-            return Ok(value);
-        }
-        let (Value::Bytes { plane, .. } | Value::Real { plane, .. }) = value else {
-            return Err(Why::Left("its input is a plain float"));
-        };
-        if node.op_type != "Flatten" || onnx::int(node, "axis").unwrap_or(1) != 1 {
-            return Err(Why::Left("it makes another shape than a vector"));
-        }
-        let from = self.planes[plane];
-        let numbers = from.height * from.width * from.channels;
-        let to = self.new_plane(1, 1, numbers, from.zero ^ self.kernel.flip());
-        self.push(node, 0, Step::Flatten { from: plane, to });
-        Ok(match value {
-            Value::Real { scale, .. } => Value::Real { plane: to, scale },
-            Value::Bytes { signed, .. } => Value::Bytes { plane: to, signed },
-            other => other,
-        })
     }
 
     /// Makes room around a plane for the windows over it.

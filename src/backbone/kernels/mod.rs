@@ -137,6 +137,10 @@ pub struct Packed {
     high: u8,
     /// Bits that are turned in what the portable kernel reads and writes.
     flip: u8,
+    #[cfg_attr(
+        not(target_arch = "aarch64"),
+        expect(dead_code, reason = "only NEON adds in 16 bits")
+    )]
     /// No weight is −128, so that two products of signed bytes fit 16 bits together.
     pairs_fit: bool,
 }
