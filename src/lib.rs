@@ -15,8 +15,9 @@
 //! 1. [`pipeline`]: the only file that knows the order of the others. Begin here.
 //! 2. [`source`]: files, folders, and the simulated line.
 //! 3. [`preprocess`]: bytes to a picture, a picture to the backbone's input. Pure.
-//! 4. [`backbone`]: finding, checking, loading and running the network. Today tract runs it in floats around 8-bit weights;
-//!    only `backbone/graph.rs` knows.
+//! 4. [`backbone`]: finding, checking, loading and running the network. Its inside, in reading order: `onnx` (what the file says),
+//!    `lower` (quantized operators to integer steps), `program` (running them), `kernels` (one file an instruction set; the only
+//!    place with `unsafe`), and `graph`, which falls back on tract's float operators.
 //! 5. [`features`]: the vector, and the recipe that says how it came to be.
 //! 6. [`head`]: what is trained. Two kinds behind one seam.
 //! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.
@@ -27,7 +28,8 @@
 //! The binary adds `cli/`, one file a verb, where all printing is.
 //!
 //! ## Invariants
-//! 1. The same pixels go into the network on every machine: decoding, fitting and resizing are integer arithmetic.
+//! 1. The same picture gives the same features, bit for bit, on every machine: decoding, fitting, resizing and the network itself
+//!    are integer arithmetic.
 //! 2. A head names the backbone and the preprocessing it was trained on (hashes) and refuses any other.
 //! 3. What was acknowledged is on disk. What was not leaves no trace.
 //! 4. A failed change leaves the head as it was. A new head replaces the old one only after it was read back and checked.

@@ -99,9 +99,9 @@ impl Embedder {
         if found.card.sha256 != recipe.backbone_hash {
             return Err(PipelineError::OtherBackbone {
                 head: recipe.backbone.clone(),
-                head_hash: short(&recipe.backbone_hash),
+                head_hash: crate::backbone::short(&recipe.backbone_hash),
                 given: found.card.name.clone(),
-                given_hash: short(&found.card.sha256),
+                given_hash: crate::backbone::short(&found.card.sha256),
             });
         }
         let embedder = Embedder::load(found, recipe.view.fit, recipe.set, kernel)?;
@@ -493,9 +493,4 @@ pub fn find_content(
 /// Commits a head version.
 pub fn put_head(store: &Store, record: &HeadRecord, origin: Origin) -> Result<u64, PipelineError> {
     Ok(store.write(|tx| tx.put_head(record, origin))?)
-}
-
-/// The first digits of a hash, to tell files apart in a message.
-pub fn short(hash: &Hash) -> String {
-    crate::backbone::hex(&hash[..4])
 }

@@ -1,10 +1,9 @@
-"""Times one inference of the installed backbones: fieldhead's kernels beside onnxruntime and stock tract, same file, same run.
+"""Times one inference of the installed backbones: fieldhead's kernels beside onnxruntime, same file, same run.
 
     python benches/versus/backbone.py [--fieldhead target/release/fieldhead] [--rounds 7]
 
 The contestants take turns, so that a neighbour on the machine disturbs all of them alike; each figure is the median over the
-rounds of the median of 30 inferences. onnxruntime runs the same QDQ file with one thread inside an operator. Features of the same
-pixels are compared too: the lowest cosine over 60 drawn pictures.
+rounds of the median of 30 inferences. onnxruntime runs the same QDQ file with its default optimizations.
 """
 
 import argparse

@@ -314,7 +314,7 @@ impl<'a> Lowering<'a> {
             channels,
             ..
         } = self.planes[a.0];
-        if self.planes[a.0].pixel_bytes % CHANNEL_ALIGN != 0 {
+        if !self.planes[a.0].pixel_bytes.is_multiple_of(CHANNEL_ALIGN) {
             return Err(Why::Left("it changes the picture itself"));
         }
         let plane = self.new_plane(height, width, channels, to.zero);

@@ -196,6 +196,11 @@ pub fn kernels() -> Vec<&'static str> {
     available.iter().map(|kernel| kernel.name()).collect()
 }
 
+/// The first digits of a hash, to tell files apart in a message.
+pub fn short(hash: &Hash) -> String {
+    hex(&hash[..4])
+}
+
 /// Lower-case hexadecimal digits of a hash.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;

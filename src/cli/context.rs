@@ -6,7 +6,7 @@ use anyhow::Result;
 use fieldhead::backbone::{self, Found, find};
 use fieldhead::config::Settings;
 use fieldhead::features::Recipe;
-use fieldhead::pipeline::{self, Embedder, PipelineError};
+use fieldhead::pipeline::{Embedder, PipelineError};
 use fieldhead::store::{Store, StoreError};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -86,7 +86,7 @@ impl Context {
                 .find(|found| found.card.sha256 == recipe.backbone_hash)
                 .ok_or_else(|| PipelineError::NotInstalled {
                     backbone: recipe.backbone.clone(),
-                    hash: pipeline::short(&recipe.backbone_hash),
+                    hash: backbone::short(&recipe.backbone_hash),
                 })?,
         };
         Embedder::for_recipe(&found, recipe, self.kernel.as_deref())

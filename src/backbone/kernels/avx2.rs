@@ -327,14 +327,14 @@ impl Channels {
                         _mm256_setzero_si256()
                     };
                     let two = [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)];
-                    for x in 0..X {
+                    for (x, sums) in sums.iter_mut().enumerate() {
                         if column >= x * S && column - x * S < K {
                             let line = self.weights.add((column - x * S) * pairs + pair);
                             let line = line.cast::<__m256i>();
                             for j in 0..2 {
                                 let weights = _mm256_load_si256(line.add(j));
                                 let products = _mm256_madd_epi16(two[j], weights);
-                                sums[x][j] = _mm256_add_epi32(sums[x][j], products);
+                                sums[j] = _mm256_add_epi32(sums[j], products);
                             }
                         }
                     }

@@ -324,12 +324,12 @@ impl Channels {
                         }
                     };
                     let four = interleave(row(0), row(1), row(2), row(3));
-                    for x in 0..X {
+                    for (x, sums) in sums.iter_mut().enumerate() {
                         if column >= x * S && column - x * S < K {
                             let tap = (column - x * S) * quads + quad;
                             for j in 0..4 {
                                 let weights = vld1q_s8(self.weights.add(64 * tap + 16 * j));
-                                sums[x][j] = dot(sums[x][j], four[j], weights);
+                                sums[j] = dot(sums[j], four[j], weights);
                             }
                         }
                     }

@@ -329,7 +329,7 @@ impl Channels {
                 let u = vld1q_s8(self.weights.add(16 * tap));
                 let pair = FIT && tap + 1 < K * K;
                 let v = vld1q_s8(self.weights.add(16 * if pair { tap + 1 } else { tap }));
-                for x in 0..X {
+                for (x, sums) in sums.iter_mut().enumerate() {
                     let a = pixel(x, tap);
                     let mut low = vmull_s8(vget_low_s8(a), vget_low_s8(u));
                     let mut high = vmull_high_s8(a, u);
@@ -338,10 +338,10 @@ impl Channels {
                         low = vmlal_s8(low, vget_low_s8(b), vget_low_s8(v));
                         high = vmlal_high_s8(high, b, v);
                     }
-                    sums[x][0] = vaddw_s16(sums[x][0], vget_low_s16(low));
-                    sums[x][1] = vaddw_high_s16(sums[x][1], low);
-                    sums[x][2] = vaddw_s16(sums[x][2], vget_low_s16(high));
-                    sums[x][3] = vaddw_high_s16(sums[x][3], high);
+                    sums[0] = vaddw_s16(sums[0], vget_low_s16(low));
+                    sums[1] = vaddw_high_s16(sums[1], low);
+                    sums[2] = vaddw_s16(sums[2], vget_low_s16(high));
+                    sums[3] = vaddw_high_s16(sums[3], high);
                 }
                 tap += if pair { 2 } else { 1 };
             }

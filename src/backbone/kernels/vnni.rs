@@ -414,12 +414,12 @@ impl Channels {
                         }
                     };
                     let four = interleave(row(0), row(1), row(2), row(3));
-                    for x in 0..X {
+                    for (x, sums) in sums.iter_mut().enumerate() {
                         if column >= x * S && column - x * S < K {
                             let line = self.weights.add(((column - x * S) * quads + quad) * 4);
                             for j in 0..4 {
                                 let weights = _mm512_load_si512(line.add(j).cast());
-                                sums[x][j] = _mm512_dpbusd_epi32(sums[x][j], four[j], weights);
+                                sums[j] = _mm512_dpbusd_epi32(sums[j], four[j], weights);
                             }
                         }
                     }
