@@ -34,8 +34,10 @@ pub enum Refusal {
     Left(Vec<String>),
 }
 
-/// The most bytes all activations together may take: 16 times those of the installed backbones.
+/// The most bytes all activations together may take. Those of the installed backbones take less than 8 MB.
 const MAX_ACTIVATION_BYTES: usize = 256 << 20;
+/// The most weights of all steps together, zeros that fill up a grouped convolution included.
+const MAX_WEIGHTS: usize = 1 << 26;
 /// The largest scale that is told from a mistake.
 const MAX_SCALE: f32 = 1e9;
 
@@ -55,6 +57,8 @@ pub fn lower(
         planes: Vec::new(),
         vectors: Vec::new(),
         steps: Vec::new(),
+        zeros: HashMap::new(),
+        weights: 0,
     };
     let names: Vec<&str> = graph
         .input
@@ -82,7 +86,7 @@ pub fn lower(
     let mut vectors = Vec::new();
     for name in outputs {
         match lowering.values.get(*name) {
-            Some(Value::Vector { vector }) => vectors.push(*vector),
+            Some(Value::Vector { vector, .. }) => vectors.push(*vector),
             _ if left.is_empty() => left.push(format!("output {name} (not a vector)")),
             _ => {}
         }
@@ -137,8 +141,8 @@ enum Value {
     Constant(Rc<Constant>),
     /// Sums that wait for being quantized, clamped to a range of reals.
     Sums { sums: Rc<Sums>, range: [f32; 2] },
-    /// Numbers of one pixel. Those that a `Scale` step may change in place have no other reader.
-    Vector { vector: usize },
+    /// Numbers of one pixel: `[1, length]` when they are flat, or `[1, length, 1, 1]`.
+    Vector { vector: usize, flat: bool },
 }
 
 enum Sums {
@@ -156,6 +160,10 @@ struct Lowering<'a> {
     planes: Vec<Plane>,
     vectors: Vec<usize>,
     steps: Vec<Named>,
+    /// Zero point with which each plane is read.
+    zeros: HashMap<usize, u8>,
+    /// Weights of the steps so far.
+    weights: usize,
 }
 
 impl<'a> Lowering<'a> {
@@ -173,7 +181,8 @@ impl<'a> Lowering<'a> {
     }
 
     fn finish(mut self, input: usize, outputs: Vec<usize>) -> Result<Program, Refusal> {
-        let bytes: usize = self.planes.iter().map(Plane::bytes).sum();
+        let sizes = self.planes.iter().map(Plane::bytes);
+        let bytes = sizes.fold(0, usize::saturating_add);
         if bytes > MAX_ACTIVATION_BYTES {
             return Err(Refusal::Malformed(format!(
                 "its activations take {bytes} bytes, at most {MAX_ACTIVATION_BYTES} are allowed"
@@ -281,7 +290,7 @@ impl<'a> Lowering<'a> {
                 let nothing = Scale { scale: 0.0, ..from };
                 self.emit_sum(node, (plane, from), (plane, nothing), scale, [0, 255])?
             }
-            Value::Vector { vector } => {
+            Value::Vector { vector, .. } => {
                 let plane = self.new_plane(1, 1, self.vectors[vector], zero);
                 let step = Step::Quantize {
                     vector,
@@ -314,7 +323,8 @@ impl<'a> Lowering<'a> {
             channels,
             ..
         } = self.planes[a.0];
-        if !self.planes[a.0].pixel_bytes.is_multiple_of(CHANNEL_ALIGN) {
+        let padded = |plane: usize| self.planes[plane].pixel_bytes.is_multiple_of(CHANNEL_ALIGN);
+        if !padded(a.0) || !padded(b.0) {
             return Err(Why::Left("it changes the picture itself"));
         }
         let plane = self.new_plane(height, width, channels, to.zero);

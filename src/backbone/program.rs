@@ -3,8 +3,7 @@
 //! Owns: where activations lie in memory, sharing a step between threads, and running the steps. Does not own: what a step means in
 //! ONNX (`lower`), or the arithmetic (`kernels`).
 //!
-//! Invariant: what comes out depends on neither the kernel nor the number of threads; and a run allocates nothing that an earlier
-//! one has not left behind.
+//! Invariant: what comes out depends on neither the kernel nor the number of threads; and the buffers of one run serve the next.
 
 mod plane;
 
@@ -47,7 +46,11 @@ pub enum Step {
         zero: u8,
     },
     /// Numbers times constants; one for all of them, or one each.
-    Scale { vector: usize, factors: Vec<f32> },
+    Scale {
+        from: usize,
+        to: usize,
+        factors: Vec<f32>,
+    },
     /// Numbers as a plane of one pixel: `clamp(round(x / scale) + zero)`.
     Quantize {
         vector: usize,
@@ -222,16 +225,18 @@ impl Program {
                     *to = (i64::from(found) - zero) as f32 * scale;
                 }
             }
-            Step::Scale { vector, factors } => {
-                for (at, number) in memory.vectors[*vector].iter_mut().enumerate() {
-                    *number *= factors[at % factors.len()];
-                }
+            Step::Scale { from, to, factors } => {
+                let factors = factors.iter().cycle();
+                let scaled = memory.vectors[*from].iter().zip(factors);
+                memory.vectors[*to] = scaled.map(|(x, factor)| x * factor).collect();
             }
             Step::Quantize { vector, to, scale } => {
                 let plane = &self.planes[*to];
                 let flip = self.kernel.flip();
                 let bytes = &mut memory.buffers[plane.buffer];
-                for (to, x) in bytes.iter_mut().zip(&memory.vectors[*vector]) {
+                plane.fill_border(bytes);
+                let first = plane.at(0, 0);
+                for (to, x) in bytes[first..].iter_mut().zip(&memory.vectors[*vector]) {
                     let level = (x / scale).round_ties_even() + f32::from(plane.zero ^ flip);
                     *to = level.clamp(0.0, 255.0) as u8 ^ flip;
                 }
@@ -239,7 +244,10 @@ impl Program {
             Step::Flatten { from, to } => {
                 let mut bytes = std::mem::take(&mut memory.buffers[self.planes[*to].buffer]);
                 let plane = &self.planes[*from];
-                flatten(plane, &memory.buffers[plane.buffer], &mut bytes);
+                let to_plane = &self.planes[*to];
+                to_plane.fill_border(&mut bytes);
+                let first = to_plane.at(0, 0);
+                flatten(plane, &memory.buffers[plane.buffer], &mut bytes[first..]);
                 memory.buffers[self.planes[*to].buffer] = bytes;
             }
         }

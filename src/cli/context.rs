@@ -46,7 +46,9 @@ impl Context {
             out: Output { json: common.json },
             search: search_path(),
             asked: common.backbone.clone(),
-            kernel: std::env::var("FIELDHEAD_KERNEL").ok(),
+            kernel: std::env::var("FIELDHEAD_KERNEL")
+                .ok()
+                .filter(|name| !name.is_empty()),
             threads,
         })
     }

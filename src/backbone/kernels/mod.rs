@@ -53,8 +53,7 @@ pub trait Kernel: Send + Sync {
     fn add(&self, sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
         portable::add::<0>(sum, a, b, to);
     }
-    /// Multiply-accumulates that a second of nothing else takes, on one core: `rounds` of the innermost instruction, and their
-    /// number of multiply-accumulates.
+    /// Runs `rounds` of the innermost instructions on registers alone, and gives the number of their multiply-accumulates.
     fn peak(&self, rounds: usize) -> u64;
 }
 

@@ -1,14 +1,14 @@
 //! Convolutions and matrix products: their geometry, and their weights as the kernels take them.
 
-use super::{Lowering, Scale, Sums, Value, Weights, Why, title};
+use super::{Lowering, MAX_WEIGHTS, Scale, Sums, Value, Weights, Why, title};
 use crate::backbone::kernels::{Filters, Matrix, Requant, portable_filters};
 use crate::backbone::onnx::{self, Constant, Numbers};
 use crate::backbone::program::{Border, Slide, Step, run_bytes};
 use std::rc::Rc;
 use tract_onnx::pb::NodeProto;
 
-/// The most weights that a grouped convolution may have once zeros fill it up.
-const MAX_WEIGHTS: usize = 1 << 26;
+/// The longest side of an activation: four times the largest picture that a card may ask for.
+const MAX_SIDE: usize = 4096;
 
 /// A convolution that waits for the scale of its output.
 pub struct Convolution {
@@ -28,7 +28,7 @@ impl<'a> Lowering<'a> {
     pub(super) fn convolution(&mut self, node: &NodeProto) -> Result<Value, Why> {
         let from = self.real(node, 0)?;
         let weights = self.weights(node, 1)?;
-        let bias = self.bias(node, 2)?;
+        let bias = self.bias(node, 2, weights.shape().first().copied())?;
         let wrong = |what: String| Why::Malformed(format!("{} {what}", title(node)));
         // One dimension is a picture of one row.
         let &[outputs, inputs, height, width] = &match *weights.shape() {
@@ -90,6 +90,11 @@ impl<'a> Lowering<'a> {
         let Some((out_height, out_width)) = size else {
             return Err(wrong("has a window larger than its input".into()));
         };
+        if out_height.max(out_width) > MAX_SIDE {
+            return Err(wrong(format!(
+                "gives {out_height} by {out_width} pixels, at most {MAX_SIDE} are allowed on a side"
+            )));
+        }
         self.widen(
             from.0,
             Border {
@@ -121,11 +126,6 @@ impl<'a> Lowering<'a> {
         let from = self.real(node, 0)?;
         let weights = self.weights(node, 1)?;
         let gemm = node.op_type == "Gemm";
-        let bias = if gemm {
-            self.bias(node, 2)?
-        } else {
-            Vec::new()
-        };
         let plain = |name| onnx::float(node, name).is_none_or(|factor| factor == 1.0);
         if !plain("alpha") || !plain("beta") || onnx::int(node, "transA").unwrap_or(0) != 0 {
             return Err(Why::Left("alpha, beta or transA"));
@@ -141,10 +141,14 @@ impl<'a> Lowering<'a> {
         let weights = if transposed {
             weights
         } else {
-            Rc::new(transpose(&weights, rows, columns))
+            Rc::new(transpose(&weights, rows, columns)?)
         };
         let &[outputs, inputs] = weights.shape() else {
             return Err(Why::Unknown);
+        };
+        let bias = match gemm {
+            true => self.bias(node, 2, Some(outputs))?,
+            false => Vec::new(),
         };
         if inputs != plane.channels || outputs == 0 || inputs == 0 {
             return Err(Why::Malformed(format!(
@@ -164,22 +168,32 @@ impl<'a> Lowering<'a> {
         }))
     }
 
-    /// An optional bias in real numbers.
-    fn bias(&self, node: &NodeProto, index: usize) -> Result<Vec<f64>, Why> {
+    /// An optional bias in real numbers, one an output.
+    fn bias(
+        &self,
+        node: &NodeProto,
+        index: usize,
+        outputs: Option<usize>,
+    ) -> Result<Vec<f64>, Why> {
         if node.input.get(index).is_none_or(String::is_empty) {
             return Ok(Vec::new());
         }
-        match self.value(node, index)? {
-            Value::Weights(bias) => {
-                let scale = |at: usize| f64::from(bias.scales[at % bias.scales.len()]);
-                let integers = bias.integers().into_iter().enumerate();
-                Ok(integers.map(|(at, n)| n as f64 * scale(at)).collect())
-            }
+        let value = self.value(node, index)?;
+        let shape = match &value {
+            Value::Weights(bias) => bias.shape(),
+            Value::Constant(bias) => &bias.shape,
+            _ => return Err(Why::Left("its bias is not a constant")),
+        };
+        if shape.iter().product::<usize>() != outputs.unwrap_or(0) {
+            return Err(Why::Left("its bias is not one number an output"));
+        }
+        match value {
+            Value::Weights(bias) => Ok(bias.reals()),
             Value::Constant(bias) => {
                 let numbers = bias.f32s().ok_or(Why::Left("its bias is no number"))?;
                 Ok(numbers.iter().map(|&x| x.into()).collect())
             }
-            _ => Err(Why::Left("its bias is not a constant")),
+            _ => Err(Why::Unknown),
         }
     }
 
@@ -197,19 +211,8 @@ impl<'a> Lowering<'a> {
         if weights.scales.len() > 1 && weights.axis != 0 {
             return Err(Why::Left("its weights have scales along another axis"));
         }
-        if !convolution.bias.is_empty() && convolution.bias.len() != outputs {
-            return Err(Why::Malformed(format!(
-                "{} has {} biases for {outputs} outputs",
-                title(node),
-                convolution.bias.len()
-            )));
-        }
         let a_row = inputs * height * width;
-        let bytes: Option<Vec<i8>> = weights
-            .integers()
-            .into_iter()
-            .map(|w| i8::try_from(w).ok())
-            .collect();
+        let bytes = weights.bytes();
         let bytes = bytes.ok_or(Why::Left("its weights do not fit 8 bits with a sign"))?;
         let mut requant = Requant {
             bias: Vec::with_capacity(outputs),
@@ -247,12 +250,22 @@ impl<'a> Lowering<'a> {
             && convolution.slide.stride[0] == convolution.slide.stride[1];
         let plane = self.new_plane(out_height, out_width, outputs, to.zero);
         let step = if depthwise {
+            self.count_weights(bytes.len())?;
             self.depthwise(convolution, &bytes, &requant, from, plane)
         } else {
             self.product(convolution, bytes, &requant, from, plane)?
         };
         self.push(node, macs, step);
         Ok(plane)
+    }
+
+    /// Counts weights that a step is about to hold.
+    fn count_weights(&mut self, weights: usize) -> Result<(), Why> {
+        self.weights = self.weights.saturating_add(weights);
+        if self.weights <= MAX_WEIGHTS {
+            return Ok(());
+        }
+        Err(Why::Left("the weights take too much room"))
     }
 
     fn depthwise(
@@ -290,7 +303,7 @@ impl<'a> Lowering<'a> {
 
     /// Weights in the order in which a window's bytes lie; groups are filled up with zeros.
     fn product(
-        &self,
+        &mut self,
         convolution: &Convolution,
         bytes: Vec<i8>,
         requant: &Requant,
@@ -307,9 +320,7 @@ impl<'a> Lowering<'a> {
             (_, true) => run * height * width,
             (_, false) => run * height,
         };
-        if k.checked_mul(outputs).is_none_or(|n| n > MAX_WEIGHTS) {
-            return Err(Why::Left("its weights take too much room"));
-        }
+        self.count_weights(k.saturating_mul(outputs))?;
         let weights = if point && convolution.group == 1 {
             bytes
         } else {
@@ -349,19 +360,23 @@ fn sums(convolution: Convolution) -> Value {
     }
 }
 
-fn transpose(weights: &Weights, rows: usize, columns: usize) -> Weights {
-    let old = weights.constant.integers().unwrap_or_default();
-    let mut integers = vec![0; rows * columns];
-    for (at, &integer) in old.iter().enumerate() {
-        integers[at % columns * rows + at / columns] = integer;
+fn transpose(weights: &Weights, rows: usize, columns: usize) -> Result<Weights, Why> {
+    fn turned<T: Copy>(from: &[T], rows: usize, columns: usize) -> Vec<T> {
+        let at = |at: usize| from[at % rows * columns + at / rows];
+        (0..rows * columns).map(at).collect()
     }
-    Weights {
+    let numbers = match &weights.constant.numbers {
+        Numbers::I8(from) => Numbers::I8(turned(from, rows, columns)),
+        Numbers::U8(from) => Numbers::U8(turned(from, rows, columns)),
+        _ => return Err(Why::Left("its weights have more than 8 bits")),
+    };
+    Ok(Weights {
         constant: Rc::new(Constant {
             shape: vec![columns, rows],
-            numbers: Numbers::I64(integers),
+            numbers,
         }),
         scales: weights.scales.clone(),
         zeros: weights.zeros.clone(),
         axis: 1 - weights.axis.min(1),
-    }
+    })
 }

@@ -27,17 +27,37 @@ impl Weights {
         &self.constant.shape
     }
 
-    /// The integers, less their zero points.
-    pub fn integers(&self) -> Vec<i64> {
-        let mut integers = self.constant.integers().unwrap_or_default();
-        if self.zeros.iter().all(|&zero| zero == 0) {
-            return integers;
-        }
+    /// The integers, less their zero points, if they fit 8 bits with a sign.
+    pub fn bytes(&self) -> Option<Vec<i8>> {
         let inner: usize = self.shape().iter().skip(self.axis + 1).product();
-        for (at, integer) in integers.iter_mut().enumerate() {
-            *integer -= self.zeros[at / inner.max(1) % self.zeros.len()];
+        let zero = |at: usize| self.zeros[at / inner.max(1) % self.zeros.len()];
+        let less = |(at, integer): (usize, i64)| i8::try_from(integer - zero(at)).ok();
+        match &self.constant.numbers {
+            Numbers::I8(bytes) if self.zeros.iter().all(|&zero| zero == 0) => Some(bytes.clone()),
+            Numbers::I8(bytes) => bytes
+                .iter()
+                .map(|&x| x.into())
+                .enumerate()
+                .map(less)
+                .collect(),
+            Numbers::U8(bytes) => bytes
+                .iter()
+                .map(|&x| x.into())
+                .enumerate()
+                .map(less)
+                .collect(),
+            _ => None,
         }
-        integers
+    }
+
+    /// What a list of them is worth.
+    pub fn reals(&self) -> Vec<f64> {
+        let integers = self.constant.integers().unwrap_or_default();
+        let real = |(at, integer): (usize, i64)| {
+            let zero = self.zeros[at % self.zeros.len()];
+            (integer - zero) as f64 * f64::from(self.scales[at % self.scales.len()])
+        };
+        integers.into_iter().enumerate().map(real).collect()
     }
 }
 
@@ -103,7 +123,10 @@ impl Lowering<'_> {
                         title(node)
                     )));
                 }
-                // The border stands for zero, whoever reads it.
+                // The border stands for zero: whoever reads a plane has to agree on it.
+                if *self.zeros.entry(plane).or_insert(scale.zero) != scale.zero {
+                    return Err(Why::Left("its input has another zero point elsewhere"));
+                }
                 self.planes[plane].zero = scale.zero ^ self.kernel.flip();
                 Ok(Value::Real { plane, scale })
             }

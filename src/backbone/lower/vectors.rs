@@ -9,40 +9,25 @@ impl Lowering<'_> {
     /// Numbers times constants.
     pub(super) fn scale(&mut self, node: &NodeProto) -> Result<Value, Why> {
         let (a, b) = (self.value(node, 0)?, self.value(node, 1)?);
-        let ((Value::Vector { vector }, Value::Constant(factors))
-        | (Value::Constant(factors), Value::Vector { vector })) = (a, b)
+        let ((Value::Vector { vector, flat }, Value::Constant(factors))
+        | (Value::Constant(factors), Value::Vector { vector, flat })) = (a, b)
         else {
             return Err(Why::Left("not numbers times a constant"));
         };
-        let factors = factors.f32s().ok_or(Why::Left("its factor is no float"))?;
         let length = self.vectors[vector];
-        if factors.len() != 1 && factors.len() != length {
+        let one_each = flat && factors.shape.last() == Some(&length);
+        let factors = factors.f32s().ok_or(Why::Left("its factor is no float"))?;
+        if factors.len() != 1 && !(one_each && factors.len() == length) {
             return Err(Why::Left("its factors have another shape"));
         }
-        let copy = self.new_vector(length);
-        self.repeat_pool(vector, copy)?;
+        let to = self.new_vector(length);
         let step = Step::Scale {
-            vector: copy,
+            from: vector,
+            to,
             factors: factors.to_vec(),
         };
         self.push(node, 0, step);
-        Ok(Value::Vector { vector: copy })
-    }
-
-    /// Pools again into a vector of its own, so that a step that changes it in place has it to itself.
-    fn repeat_pool(&mut self, vector: usize, copy: usize) -> Result<(), Why> {
-        let pools = self
-            .steps
-            .iter()
-            .find(|named| matches!(named.step, Step::Pool { to, .. } if to == vector));
-        let Some(mut pool) = pools.cloned() else {
-            return Err(Why::Left("it changes numbers twice"));
-        };
-        if let Step::Pool { to, .. } = &mut pool.step {
-            *to = copy;
-        }
-        self.steps.push(pool);
-        Ok(())
+        Ok(Value::Vector { vector: to, flat })
     }
 
     pub(super) fn pool(&mut self, node: &NodeProto, max: bool) -> Result<Value, Why> {
@@ -56,7 +41,10 @@ impl Lowering<'_> {
             zero: scale.zero,
         };
         self.push(node, 0, step);
-        Ok(Value::Vector { vector: to })
+        Ok(Value::Vector {
+            vector: to,
+            flat: false,
+        })
     }
 
     pub(super) fn reduce(&mut self, node: &NodeProto, max: bool) -> Result<Value, Why> {
@@ -71,8 +59,12 @@ impl Lowering<'_> {
     /// One pixel stays what it is; more become one, in the order of ONNX.
     pub(super) fn flatten(&mut self, node: &NodeProto) -> Result<Value, Why> {
         let value = self.value(node, 0)?;
-        if let Value::Vector { .. } = value {
-            return Ok(value);
+        if let Value::Vector { vector, .. } = value {
+            let kept = self.keeps_vector(node, self.vectors[vector] as i64);
+            let other = Why::Left("it makes another shape than a vector");
+            return kept
+                .then_some(Value::Vector { vector, flat: true })
+                .ok_or(other);
         }
         let (Value::Bytes { plane, .. } | Value::Real { plane, .. }) = value else {
             return Err(Why::Left("its input is a plain float"));
@@ -89,5 +81,22 @@ impl Lowering<'_> {
             Value::Bytes { signed, .. } => Value::Bytes { plane: to, signed },
             other => other,
         })
+    }
+
+    /// Whether a node makes `[1, length]` of `[1, length, 1, 1]` or leaves it.
+    fn keeps_vector(&self, node: &NodeProto, length: i64) -> bool {
+        let listed = |name: &str| {
+            let attribute = onnx::ints(node, name).map(<[i64]>::to_vec);
+            attribute.or_else(|| self.constants.get(node.input.get(1)?)?.integers())
+        };
+        match node.op_type.as_str() {
+            "Flatten" => onnx::int(node, "axis").unwrap_or(1) == 1,
+            "Squeeze" => matches!(listed("axes").as_deref(), Some([2, 3] | [-2, -1])),
+            _ => match listed("shape").as_deref() {
+                Some(&[0 | 1, last]) => last == length || last == -1,
+                Some(&[-1, last]) => last == length,
+                _ => false,
+            },
+        }
     }
 }
