@@ -14,6 +14,8 @@
 mod convolution;
 mod memory;
 mod quantization;
+#[cfg(test)]
+mod tests;
 mod vectors;
 
 use super::kernels::{CHANNEL_ALIGN, Kernel, Sum};
@@ -85,8 +87,8 @@ pub fn lower(
     }
     let mut vectors = Vec::new();
     for name in outputs {
-        match lowering.values.get(*name) {
-            Some(Value::Vector { vector, .. }) => vectors.push(*vector),
+        match lowering.output(name) {
+            Some(vector) => vectors.push(vector),
             _ if left.is_empty() => left.push(format!("output {name} (not a vector)")),
             _ => {}
         }
@@ -249,6 +251,40 @@ impl<'a> Lowering<'a> {
         match self.value(node, index)? {
             Value::Weights(weights) => Ok(weights),
             _ => Err(Why::Left("its weights are not quantized")),
+        }
+    }
+
+    /// The vector of an output. Bytes of one pixel become numbers as the maximum of that pixel.
+    fn output(&mut self, name: &str) -> Option<usize> {
+        match self.values.get(name)? {
+            Value::Vector { vector, .. } => Some(*vector),
+            &Value::Real { plane, scale } => {
+                let Plane {
+                    height: 1,
+                    width: 1,
+                    channels,
+                    ..
+                } = self.planes[plane]
+                else {
+                    return None;
+                };
+                let to = self.new_vector(channels);
+                let step = Step::Pool {
+                    from: plane,
+                    to,
+                    max: true,
+                    scale: scale.scale,
+                    zero: scale.zero,
+                };
+                let name = name.to_owned();
+                self.steps.push(Named {
+                    name,
+                    macs: 0,
+                    step,
+                });
+                Some(to)
+            }
+            _ => None,
         }
     }
 
