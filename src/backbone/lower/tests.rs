@@ -55,7 +55,7 @@ impl Maker {
             name: name.into(),
             dims: shape.iter().map(|&side| side as i64).collect(),
             data_type: kind as i32,
-            raw_data: raw.into(),
+            raw_data: raw,
             ..Default::default()
         });
     }
@@ -353,7 +353,7 @@ fn an_operator_without_integers_is_named_and_what_follows_it_is_not() {
 fn scales_and_shapes_that_make_no_sense_are_refused() {
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let mut maker = Maker::new();
-        maker.graph.initializer[0].raw_data = scale.to_le_bytes().to_vec().into();
+        maker.graph.initializer[0].raw_data = scale.to_le_bytes().to_vec();
         maker.pool("GlobalMaxPool", "x", "out");
         let said = maker.refused();
         assert!(
