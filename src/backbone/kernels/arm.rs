@@ -3,7 +3,7 @@
 //! Instructions of a later revision than the base architecture (`sdot`, `smmla`) are written as assembly: their intrinsics are not
 //! in stable Rust.
 
-use super::{Line, Matrix, Packed, Requant, Sum, Window, in_order, pack_groups, portable};
+use super::{Line, Matrix, Packed, Requant, Sum, Window, pack_groups, portable};
 use std::arch::aarch64::*;
 
 /// Bits turned in stored activations: u8 levels become signed numbers.
@@ -30,22 +30,15 @@ pub fn packed(
     blocks: &[Vec<usize>],
     lines: Vec<Line>,
 ) -> Packed {
-    let mut bias = requant.bias.clone();
-    for (bias, row) in bias.iter_mut().zip(matrix.weights.chunks_exact(matrix.k)) {
+    let mut requant = requant.clone();
+    let rows = matrix.weights.chunks_exact(matrix.k);
+    for (bias, row) in requant.bias.iter_mut().zip(rows) {
         *bias += 128 * row.iter().map(|&w| i32::from(w)).sum::<i32>();
     }
     Packed {
-        n: matrix.n,
-        k,
-        window,
-        lines,
-        bias: in_order(blocks, &bias, 0),
-        multiplier: in_order(blocks, &requant.multiplier, 1.0),
-        zero_point: requant.zero_point,
-        low: requant.low,
-        high: requant.high,
         flip: FLIP,
         pairs_fit: !matrix.weights.contains(&i8::MIN),
+        ..Packed::new([matrix.n, k], window, blocks, lines, &requant)
     }
 }
 

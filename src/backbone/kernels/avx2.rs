@@ -5,7 +5,7 @@
 //! order them: lane `l` of vector `j` holds channels `8 l + 4 j` to `8 l + 4 j + 3`.
 
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
-use super::{columns_of, in_order, pack_groups, portable};
+use super::{columns_of, pack_groups, portable};
 use std::arch::x86_64::*;
 
 pub struct Avx2;
@@ -42,49 +42,18 @@ impl Kernel for Avx2 {
 
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed {
         let blocks = blocks(matrix.n);
-        Packed {
-            n: matrix.n,
-            k: matrix.k,
-            window: Window::POINT,
-            lines: pack_groups(matrix, &blocks, 2, 4, put),
-            bias: in_order(&blocks, &requant.bias, 0),
-            multiplier: in_order(&blocks, &requant.multiplier, 1.0),
-            zero_point: requant.zero_point,
-            low: requant.low,
-            high: requant.high,
-            flip: 0,
-            pairs_fit: false,
-        }
+        let lines = pack_groups(matrix, &blocks, 2, 4, put);
+        let size = [matrix.n, matrix.k];
+        Packed::new(size, Window::POINT, &blocks, lines, requant)
     }
 
     fn pack_depthwise(&self, filters: &Filters, requant: &Requant) -> Option<Packed> {
-        let window = Window {
-            height: filters.height,
-            width: filters.width,
-            stride: filters.stride,
-        };
-        if !matches!(
-            (window.height, window.width, window.stride),
-            (3, 3, 1 | 2) | (5, 5, 1 | 2)
-        ) {
-            return None;
-        }
+        let window = Window::usual(filters)?;
         let blocks = blocks(filters.channels);
         // Two rows of a column are one group; the groups of a column follow each other, the columns too.
-        let matrix = columns_of(filters, 2);
-        Some(Packed {
-            n: filters.channels,
-            k: filters.channels,
-            window,
-            lines: pack_groups(&matrix, &blocks, 2, 4, put),
-            bias: in_order(&blocks, &requant.bias, 0),
-            multiplier: in_order(&blocks, &requant.multiplier, 1.0),
-            zero_point: requant.zero_point,
-            low: requant.low,
-            high: requant.high,
-            flip: 0,
-            pairs_fit: false,
-        })
+        let lines = pack_groups(&columns_of(filters, 2), &blocks, 2, 4, put);
+        let size = [filters.channels; 2];
+        Some(Packed::new(size, window, &blocks, lines, requant))
     }
 
     fn matmul(&self, packed: &Packed, from: Source<'_>, to: Target<'_>) {

@@ -213,17 +213,7 @@ impl Block {
 
 /// Filters of 3 × 3 and 5 × 5: four rows of a column are a lane.
 pub fn pack_depthwise(filters: &Filters, requant: &Requant) -> Option<Packed> {
-    let window = Window {
-        height: filters.height,
-        width: filters.width,
-        stride: filters.stride,
-    };
-    if !matches!(
-        (window.height, window.width, window.stride),
-        (3, 3, 1 | 2) | (5, 5, 1 | 2)
-    ) {
-        return None;
-    }
+    let window = Window::usual(filters)?;
     let blocks: Vec<Vec<usize>> = (0..filters.channels.div_ceil(16))
         .map(|block| (16 * block..16 * block + 16).collect())
         .collect();

@@ -158,6 +158,20 @@ impl Window {
         width: 1,
         stride: 1,
     };
+
+    /// The window of filters, if it is one of those that vector code is written for.
+    fn usual(filters: &Filters) -> Option<Window> {
+        let window = Window {
+            height: filters.height,
+            width: filters.width,
+            stride: filters.stride,
+        };
+        let usual = matches!(
+            (window.height, window.width, window.stride),
+            (3, 3, 1 | 2) | (5, 5, 1 | 2)
+        );
+        usual.then_some(window)
+    }
 }
 
 /// Pixels to read: the one at column x of row y begins at `origin + y · row_bytes + x · pixel_bytes`.
@@ -180,6 +194,29 @@ pub struct Target<'a> {
 }
 
 impl Packed {
+    /// `lines` of `n` channels whose pixels have `k` bytes, with the requantization in the order of `blocks`.
+    fn new(
+        [n, k]: [usize; 2],
+        window: Window,
+        blocks: &[Vec<usize>],
+        lines: Vec<Line>,
+        requant: &Requant,
+    ) -> Packed {
+        Packed {
+            n,
+            k,
+            window,
+            lines,
+            bias: in_order(blocks, &requant.bias, 0),
+            multiplier: in_order(blocks, &requant.multiplier, 1.0),
+            zero_point: requant.zero_point,
+            low: requant.low,
+            high: requant.high,
+            flip: 0,
+            pairs_fit: false,
+        }
+    }
+
     /// Stops a call whose reads or writes would leave their buffers: what the vector code relies on.
     fn check(&self, from: &Source<'_>, to: &Target<'_>) {
         let Window {

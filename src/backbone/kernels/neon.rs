@@ -32,17 +32,7 @@ impl Kernel for Neon {
     }
 
     fn pack_depthwise(&self, filters: &Filters, requant: &Requant) -> Option<Packed> {
-        let window = Window {
-            height: filters.height,
-            width: filters.width,
-            stride: filters.stride,
-        };
-        if !matches!(
-            (window.height, window.width, window.stride),
-            (3, 3, 1 | 2) | (5, 5, 1 | 2)
-        ) {
-            return None;
-        }
+        let window = Window::usual(filters)?;
         let taps = window.height * window.width;
         let matrix = Matrix {
             n: filters.channels,
