@@ -8,6 +8,7 @@ use super::lower::{Refusal, lower};
 use super::onnx;
 use super::program::Program;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tract_onnx::prelude::*;
 
 /// A network ready to run.
@@ -120,9 +121,8 @@ impl Graph {
             ));
         }
         match &self.engine {
-            // Inside the pool, a step that is shared costs its threads no system call.
             Engine::Integer(program) if threads > 1 => {
-                Ok(rayon::scope(|_| program.run(pixels, threads, watch)))
+                Ok(awake(threads, || program.run(pixels, threads, watch)))
             }
             Engine::Integer(program) => Ok(program.run(pixels, threads, watch)),
             Engine::Float(plan, _) => self.run_float(plan, pixels),
@@ -156,6 +156,33 @@ impl Graph {
             })
             .collect()
     }
+}
+
+/// Runs `work` in the pool, whose threads stay awake until it ends: what it shares out is picked up at once. A step of an inference
+/// takes less time than it takes to wake a thread.
+fn awake<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    /// Lets the helpers go, however the work ends.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let done = AtomicBool::new(false);
+    let help = |_: &rayon::Scope<'_>| {
+        while !done.load(Ordering::Acquire) {
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                std::hint::spin_loop();
+            }
+        }
+    };
+    rayon::scope(|scope| {
+        let _done = Done(&done);
+        for _ in 1..threads.min(rayon::current_num_threads()) {
+            scope.spawn(help);
+        }
+        work()
+    })
 }
 
 fn float_plan(
