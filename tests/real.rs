@@ -2,6 +2,11 @@
 
 mod support;
 
+use fieldhead::backbone::{Backbone, find, hex, kernels};
+use fieldhead::features::FeatureSet;
+use fieldhead::preprocess::{Fit, decode, fit_to};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use support::Bench;
 
@@ -37,5 +42,59 @@ fn trash_is_told_apart_as_well_as_promised() {
             balanced >= promised,
             "{features}: {balanced}, promised {promised}"
         );
+    }
+}
+
+/// SHA-256 of the features of the first ten photos of each class of trashnet/val, all outputs, as little-endian f32: equal on every
+/// machine and with every kernel.
+const SIXTY_PHOTOS: [(&str, &str); 2] = [
+    (
+        "efficientnet-lite0-int8",
+        "2157dd4656972dcc8f935d6f0ab44f1830fd44f44849225336eece737672078d",
+    ),
+    (
+        "mobilenet-v2-int8",
+        "3ea3f6785c5b196b65582380194454ee3c647053a87744d5286d091353690be7",
+    ),
+];
+
+#[test]
+fn sixty_photos_give_the_committed_features_with_every_kernel() {
+    let Some(val) = photos("trashnet/val") else {
+        return;
+    };
+    let sorted = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    let classes = sorted(&val);
+    let paths = classes.iter().flat_map(|c| sorted(c).into_iter().take(10));
+    let pictures: Vec<_> = paths
+        .map(|path| decode(&std::fs::read(path).unwrap()).unwrap())
+        .collect();
+    assert_eq!(pictures.len(), 60);
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    for (name, committed) in SIXTY_PHOTOS {
+        let found = find::find(name, std::slice::from_ref(&models)).unwrap();
+        for kernel in kernels() {
+            let backbone = Backbone::load(&found, FeatureSet::Multi, Some(kernel)).unwrap();
+            let view = backbone.recipe(Fit::Squash).view;
+            let features: Vec<Vec<f32>> = pictures
+                .par_iter()
+                .map(|picture| {
+                    let pixels =
+                        fit_to(picture, view.fit, view.width, view.height, view.pad).unwrap();
+                    backbone.embed_on(&pixels, 1).unwrap()
+                })
+                .collect();
+            let mut digest = Sha256::new();
+            for number in features.iter().flatten() {
+                digest.update(number.to_le_bytes());
+            }
+            let got = hex(&digest.finalize());
+            assert_eq!(got, committed, "{name} with {kernel}");
+        }
     }
 }

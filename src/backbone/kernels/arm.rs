@@ -1,7 +1,7 @@
-//! What the 64-bit Arm kernels share: signed activations, their requantization, and packing in plain order of channels.
+//! What the 64-bit Arm kernels share: signed activations, their requantization, and a walk over blocks of channels in plain order.
 //!
-//! Instructions of a later revision than the base architecture (`sdot`, `smmla`) are written as assembly: their intrinsics are not
-//! in stable Rust.
+//! The innermost loops are written as assembly: a tile takes all 32 vector registers, which a compiler that moves one of them to
+//! memory would spoil, and the instructions of later revisions (`sdot`, `smmla`) have no intrinsics in stable Rust.
 
 use super::{Line, Matrix, Packed, Requant, Sum, Window, pack_groups, portable};
 use std::arch::aarch64::*;
@@ -9,16 +9,26 @@ use std::arch::aarch64::*;
 /// Bits turned in stored activations: u8 levels become signed numbers.
 pub const FLIP: u8 = 0x80;
 
-/// Blocks of 16 channels, then one of 8 if that is enough.
-pub fn blocks(n: usize) -> Vec<Vec<usize>> {
+/// Blocks of up to `most` channels: halves of it down to 8, the last one filled up.
+pub fn blocks(n: usize, most: usize) -> Vec<Vec<usize>> {
     let mut blocks = Vec::new();
     let mut first = 0;
     while first < n {
-        let channels = if n - first > 8 { 16 } else { 8 };
+        let channels = block_channels(n - first, most);
         blocks.push((first..first + channels).collect());
         first += channels;
     }
     blocks
+}
+
+/// Channels of the next block when `left` are left.
+fn block_channels(left: usize, most: usize) -> usize {
+    let left = left.next_multiple_of(8);
+    let mut channels = most;
+    while channels > left {
+        channels /= 2;
+    }
+    channels
 }
 
 /// A matrix whose products take signed activations, packed by `lines`: the turned bit is a shift of the bias.
@@ -31,13 +41,18 @@ pub fn packed(
     lines: Vec<Line>,
 ) -> Packed {
     let mut requant = requant.clone();
+    let mut plain = requant.low == u8::MIN && requant.high == u8::MAX;
     let rows = matrix.weights.chunks_exact(matrix.k);
-    for (bias, row) in requant.bias.iter_mut().zip(rows) {
+    let numbers = requant.bias.iter_mut().zip(&requant.multiplier);
+    for ((bias, &multiplier), row) in numbers.zip(rows) {
         *bias += 128 * row.iter().map(|&w| i32::from(w)).sum::<i32>();
+        let weights: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
+        let most = i64::from(*bias).abs() + 128 * weights;
+        plain &= most as f64 * f64::from(multiplier) < f64::from(i16::MAX - 1);
     }
     Packed {
         flip: FLIP,
-        pairs_fit: !matrix.weights.contains(&i8::MIN),
+        plain,
         ..Packed::new([matrix.n, k], window, blocks, lines, &requant)
     }
 }
@@ -55,61 +70,125 @@ pub fn add(sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
     portable::add::<FLIP>(sum, a, b, to);
 }
 
+/// Some output channels: their weights, and what follows their sums.
+pub struct Block {
+    /// Groups of inputs.
+    pub groups: usize,
+    pub weights: *const u8,
+    /// One byte a group, for kernels that have any.
+    pub spills: *const u8,
+    pub bias: *const i32,
+    pub finish: Finish,
+    /// The first channel and their number.
+    pub channel: usize,
+    pub channels: usize,
+}
+
+/// The blocks of a product whose lanes are groups of `group` inputs.
+pub fn blocks_of(packed: &Packed, group: usize, most: usize) -> impl Iterator<Item = Block> {
+    let groups = packed.k.div_ceil(group);
+    let (mut channel, mut number) = (0, 0);
+    std::iter::from_fn(move || {
+        let left = packed.bias.len() - channel;
+        if left == 0 {
+            return None;
+        }
+        let channels = block_channels(left, most);
+        let weights = packed.lines.as_ptr().cast::<u8>();
+        let block = Block {
+            groups,
+            weights: weights.wrapping_add(channel * groups * group),
+            spills: packed.spills.as_ptr().wrapping_add(number * groups),
+            bias: packed.bias[channel..].as_ptr(),
+            finish: Finish::new(packed, channel),
+            channel,
+            channels,
+        };
+        channel += channels;
+        number += 1;
+        Some(block)
+    })
+}
+
 /// What turns the sums of one block into bytes.
 #[derive(Clone, Copy)]
 pub struct Finish {
     multiplier: *const f32,
-    zero: int16x8_t,
-    low: int8x16_t,
-    high: int8x16_t,
+    zero: i16,
+    low: i8,
+    high: i8,
+    plain: bool,
 }
 
 impl Finish {
     /// For the channels from the `first` packed one on.
-    #[inline]
-    #[target_feature(enable = "neon")]
     pub fn new(packed: &Packed, first: usize) -> Finish {
         Finish {
             multiplier: packed.multiplier[first..].as_ptr(),
-            zero: vdupq_n_s16(i16::from(packed.zero_point) - 128),
-            low: vdupq_n_s8((packed.low ^ FLIP) as i8),
-            high: vdupq_n_s8((packed.high ^ FLIP) as i8),
+            zero: i16::from(packed.zero_point) - 128,
+            low: (packed.low ^ FLIP) as i8,
+            high: (packed.high ^ FLIP) as i8,
+            plain: packed.plain,
         }
     }
 
-    /// Sums of vector `j` times their multipliers, rounded to even, as 16 bits.
+    /// Stores the 4 · `V` channels of `M` pixels; `V` is even.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn scaled(&self, sums: int32x4_t, j: usize) -> int32x4_t {
-        // SAFETY: a block has a multiplier for each of its lanes.
-        let multiplier = unsafe { vld1q_f32(self.multiplier.add(4 * j)) };
-        vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums), multiplier))
-    }
-
-    /// The 8 shorts of vectors `j` and `j + 1`.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn shorts(&self, a: int32x4_t, b: int32x4_t, j: usize) -> int16x8_t {
-        // SAFETY: as in `scaled`.
-        let (a, b) = unsafe { (self.scaled(a, j), self.scaled(b, j + 1)) };
-        vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), self.zero)
-    }
-
-    /// Stores the 16 or 8 bytes of a block of four vectors or two.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    pub unsafe fn store<const V: usize>(&self, sums: &[int32x4_t; V], to: *mut u8) {
-        // SAFETY: as in `scaled`; the caller gives a place for 4 · V bytes.
+    pub unsafe fn store<const V: usize, const M: usize>(
+        &self,
+        sums: &[[int32x4_t; V]; M],
+        to: [*mut u8; M],
+    ) {
+        // SAFETY: the caller gives a place for the bytes of each pixel.
         unsafe {
-            let left = vqmovn_s16(self.shorts(sums[0], sums[1], 0));
-            if V == 4 {
-                let right = self.shorts(sums[V - 2], sums[V - 1], 2);
-                let bytes = vqmovn_high_s16(left, right);
-                let bytes = vminq_s8(vmaxq_s8(bytes, self.low), self.high);
-                vst1q_s8(to.cast(), bytes);
+            if self.plain {
+                self.store_as::<V, M, true>(sums, to);
             } else {
-                let bytes = vmax_s8(left, vget_low_s8(self.low));
-                vst1_s8(to.cast(), vmin_s8(bytes, vget_low_s8(self.high)));
+                self.store_as::<V, M, false>(sums, to);
+            }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn store_as<const V: usize, const M: usize, const PLAIN: bool>(
+        &self,
+        sums: &[[int32x4_t; V]; M],
+        to: [*mut u8; M],
+    ) {
+        // SAFETY: a block has a multiplier for each of its lanes.
+        let multiplier: [float32x4_t; V] =
+            std::array::from_fn(|j| unsafe { vld1q_f32(self.multiplier.add(4 * j)) });
+        let zero = vdupq_n_s16(self.zero);
+        let (low, high) = (vdupq_n_s8(self.low), vdupq_n_s8(self.high));
+        // Multiplied, rounded to even, and narrowed to 16 bits.
+        let shorts = |sums: &[int32x4_t; V], j: usize| {
+            let scaled = |j: usize| vmulq_f32(vcvtq_f32_s32(sums[j]), multiplier[j]);
+            let (a, b) = (vcvtnq_s32_f32(scaled(j)), vcvtnq_s32_f32(scaled(j + 1)));
+            let shorts = if PLAIN {
+                vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b))
+            } else {
+                vqmovn_high_s32(vqmovn_s32(a), b)
+            };
+            vqaddq_s16(shorts, zero)
+        };
+        for (sums, to) in sums.iter().zip(to) {
+            for j in (0..V).step_by(4) {
+                let left = vqmovn_s16(shorts(sums, j));
+                // SAFETY: as the caller says.
+                unsafe {
+                    if j + 4 <= V {
+                        let mut bytes = vqmovn_high_s16(left, shorts(sums, j + 2));
+                        if !PLAIN {
+                            bytes = vminq_s8(vmaxq_s8(bytes, low), high);
+                        }
+                        vst1q_s8(to.add(4 * j).cast(), bytes);
+                    } else {
+                        let bytes = vmax_s8(left, vget_low_s8(low));
+                        vst1_s8(to.add(4 * j).cast(), vmin_s8(bytes, vget_low_s8(high)));
+                    }
+                }
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Armv8.2 dot product: `sdot` adds the products of four i8 with four i8 to each of 4 sums.
 //!
-//! A block is 16 output channels, four vectors of sums; a lane of the weights holds four consecutive inputs of one channel.
+//! A block is 16 output channels, four vectors of sums; a lane of the weights holds four consecutive inputs of one channel. Five pixels
+//! are a tile: 20 vectors of sums, 5 of pixels, 4 of weights.
 
-use super::arm::{self, Finish};
+use super::arm::{self, Block};
 use super::pixels::Pixels;
-use super::{Filters, Kernel, Matrix, Packed, Requant, Source, Sum, Target, Window, columns_of};
+use super::{Filters, Kernel, Matrix, Packed, Requant, Source, Sum, Target, Window, neon};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -14,6 +15,12 @@ pub struct Dotprod;
 pub fn supported() -> bool {
     std::arch::is_aarch64_feature_detected!("dotprod")
 }
+
+/// Inputs of a lane.
+const GROUP: usize = 4;
+
+/// Channels of the largest block.
+const MOST: usize = 16;
 
 impl Kernel for Dotprod {
     fn name(&self) -> &'static str {
@@ -25,13 +32,13 @@ impl Kernel for Dotprod {
     }
 
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed {
-        let blocks = arm::blocks(matrix.n);
-        let lines = arm::lanes(matrix, &blocks, 4);
+        let blocks = arm::blocks(matrix.n, MOST);
+        let lines = arm::lanes(matrix, &blocks, GROUP);
         arm::packed(matrix, Window::POINT, matrix.k, requant, &blocks, lines)
     }
 
     fn pack_depthwise(&self, filters: &Filters, requant: &Requant) -> Option<Packed> {
-        pack_depthwise(filters, requant)
+        neon::pack_depthwise(filters, requant)
     }
 
     fn matmul(&self, packed: &Packed, from: Source<'_>, to: Target<'_>) {
@@ -41,7 +48,7 @@ impl Kernel for Dotprod {
     }
 
     fn depthwise(&self, packed: &Packed, from: Source<'_>, to: Target<'_>) {
-        depthwise(packed, from, to);
+        neon::depthwise(packed, from, to);
     }
 
     fn add(&self, sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
@@ -54,21 +61,154 @@ impl Kernel for Dotprod {
     }
 }
 
-/// `sums += weights · lane`, where lane `L` of `pixel` is four inputs.
-#[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn dot_lane<const L: i32>(sums: int32x4_t, weights: int8x16_t, pixel: int8x16_t) -> int32x4_t {
-    let mut sums = sums;
-    // SAFETY: registers alone.
-    unsafe {
-        asm!(
-            "sdot {s:v}.4s, {w:v}.16b, {p:v}.4b[{l}]",
-            s = inout(vreg) sums, w = in(vreg) weights, p = in(vreg) pixel, l = const L,
-            options(pure, nomem, nostack, preserves_flags)
-        );
+unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
+    let pixels = Pixels::new(from, to);
+    for block in arm::blocks_of(packed, GROUP, MOST) {
+        // SAFETY: `Packed::check` bounds every pixel; a block has its groups of weights.
+        unsafe {
+            match block.channels {
+                16 => {
+                    for (from, to) in pixels.steps::<5>(block.channel) {
+                        block.finish.store(&tile_16(&block, from), to);
+                    }
+                }
+                _ => {
+                    for (from, to) in pixels.steps::<5>(block.channel) {
+                        block.finish.store(&tile_8(&block, from), to);
+                    }
+                }
+            }
+        }
     }
-    sums
 }
+
+/// The products of one pixel's lane with four vectors of weights, or two.
+macro_rules! dots {
+    ($lane:literal, $pixel:literal, $($sums:literal $weights:literal),+) => {
+        concat!($("sdot ", $sums, ".4s, ", $weights, ".16b, ", $pixel, ".4b[", $lane, "]\n"),+)
+    };
+}
+
+/// One lane of five pixels with 16 channels.
+macro_rules! lane_16 {
+    ($lane:literal) => {
+        concat!(
+            "ld1 {{v5.16b-v8.16b}}, [{w}], #64\n",
+            dots!($lane, "v0", "v12" "v5", "v13" "v6", "v14" "v7", "v15" "v8"),
+            dots!($lane, "v1", "v16" "v5", "v17" "v6", "v18" "v7", "v19" "v8"),
+            dots!($lane, "v2", "v20" "v5", "v21" "v6", "v22" "v7", "v23" "v8"),
+            dots!($lane, "v3", "v24" "v5", "v25" "v6", "v26" "v7", "v27" "v8"),
+            dots!($lane, "v4", "v28" "v5", "v29" "v6", "v30" "v7", "v31" "v8"),
+        )
+    };
+}
+
+/// One lane of five pixels with 8 channels.
+macro_rules! lane_8 {
+    ($lane:literal) => {
+        concat!(
+            "ld1 {{v5.16b, v6.16b}}, [{w}], #32\n",
+            dots!($lane, "v0", "v12" "v5", "v13" "v6"),
+            dots!($lane, "v1", "v16" "v5", "v17" "v6"),
+            dots!($lane, "v2", "v20" "v5", "v21" "v6"),
+            dots!($lane, "v3", "v24" "v5", "v25" "v6"),
+            dots!($lane, "v4", "v28" "v5", "v29" "v6"),
+        )
+    };
+}
+
+/// Five pixels by a block of channels: four groups of inputs at a time, then one at a time.
+macro_rules! tile {
+    ($name:ident, $v:literal, $lane:ident, $bias:expr, [$($j:literal: $a:tt $b:tt $c:tt $d:tt $e:tt,)+]) => {
+        #[inline]
+        #[target_feature(enable = "neon,dotprod")]
+        unsafe fn $name(block: &Block, from: [*const u8; 5]) -> [[int32x4_t; $v]; 5] {
+            let mut sums = [[vdupq_n_s32(0); $v]; 5];
+            // SAFETY: reads what `matmul`'s caller has checked: the groups of five pixels, and the block's weights and bias.
+            unsafe {
+                asm!(
+                    $bias,
+                    "cbz {fours}, 3f",
+                    "2:",
+                    "ldr q0, [{a}], #16",
+                    "ldr q1, [{b}], #16",
+                    "ldr q2, [{c}], #16",
+                    "ldr q3, [{d}], #16",
+                    "ldr q4, [{e}], #16",
+                    $lane!("0"), $lane!("1"), $lane!("2"), $lane!("3"),
+                    "subs {fours}, {fours}, #1",
+                    "b.ne 2b",
+                    "3:",
+                    "cbz {ones}, 5f",
+                    "4:",
+                    "ldr s0, [{a}], #4",
+                    "ldr s1, [{b}], #4",
+                    "ldr s2, [{c}], #4",
+                    "ldr s3, [{d}], #4",
+                    "ldr s4, [{e}], #4",
+                    $lane!("0"),
+                    "subs {ones}, {ones}, #1",
+                    "b.ne 4b",
+                    "5:",
+                    a = inout(reg) from[0] => _,
+                    b = inout(reg) from[1] => _,
+                    c = inout(reg) from[2] => _,
+                    d = inout(reg) from[3] => _,
+                    e = inout(reg) from[4] => _,
+                    w = inout(reg) block.weights => _,
+                    fours = inout(reg) block.groups / 4 => _,
+                    ones = inout(reg) block.groups % 4 => _,
+                    bias = in(reg) block.bias,
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _,
+                    out("v5") _, out("v6") _, out("v7") _, out("v8") _,
+                    $(
+                        out($a) sums[0][$j], out($b) sums[1][$j], out($c) sums[2][$j],
+                        out($d) sums[3][$j], out($e) sums[4][$j],
+                    )+
+                    options(readonly, nostack)
+                );
+            }
+            sums
+        }
+    };
+}
+
+tile!(
+    tile_16,
+    4,
+    lane_16,
+    concat!(
+        "ld1 {{v12.4s-v15.4s}}, [{bias}]\n",
+        "ld1 {{v16.4s-v19.4s}}, [{bias}]\n",
+        "ld1 {{v20.4s-v23.4s}}, [{bias}]\n",
+        "ld1 {{v24.4s-v27.4s}}, [{bias}]\n",
+        "ld1 {{v28.4s-v31.4s}}, [{bias}]\n",
+    ),
+    [
+        0: "v12" "v16" "v20" "v24" "v28",
+        1: "v13" "v17" "v21" "v25" "v29",
+        2: "v14" "v18" "v22" "v26" "v30",
+        3: "v15" "v19" "v23" "v27" "v31",
+    ]
+);
+
+tile!(
+    tile_8,
+    2,
+    lane_8,
+    concat!(
+        "ld1 {{v12.4s, v13.4s}}, [{bias}]\n",
+        "ld1 {{v16.4s, v17.4s}}, [{bias}]\n",
+        "ld1 {{v20.4s, v21.4s}}, [{bias}]\n",
+        "ld1 {{v24.4s, v25.4s}}, [{bias}]\n",
+        "ld1 {{v28.4s, v29.4s}}, [{bias}]\n",
+    ),
+    [
+        0: "v12" "v16" "v20" "v24" "v28",
+        1: "v13" "v17" "v21" "v25" "v29",
+    ]
+);
 
 /// `sums += a · b`, four products a sum.
 #[inline]
@@ -84,267 +224,6 @@ fn dot(sums: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
         );
     }
     sums
-}
-
-/// Pixels of one step: 24 vectors of sums and 6 of pixels leave 2 for the weights.
-const STEP: usize = 6;
-
-#[target_feature(enable = "neon,dotprod")]
-unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
-    let groups = packed.k.div_ceil(4);
-    let mut pixels = Pixels::new(from, to);
-    let mut weights = packed.lines.as_ptr().cast::<i8>();
-    let mut channel = 0;
-    while channel < packed.bias.len() {
-        let left = packed.bias.len() - channel;
-        let block = Block {
-            groups,
-            weights,
-            bias: packed.bias[channel..].as_ptr(),
-            finish: Finish::new(packed, channel),
-            channel,
-        };
-        // SAFETY: `Packed::check` bounds every pixel; a block has its groups of weights.
-        unsafe {
-            if left >= 16 {
-                block.run::<4>(&mut pixels);
-                weights = weights.add(groups * 64);
-                channel += 16;
-            } else {
-                block.run::<2>(&mut pixels);
-                weights = weights.add(groups * 32);
-                channel += 8;
-            }
-        }
-    }
-}
-
-/// The weights of 16 or 8 output channels.
-struct Block {
-    groups: usize,
-    weights: *const i8,
-    bias: *const i32,
-    finish: Finish,
-    channel: usize,
-}
-
-impl Block {
-    /// All pixels; the last step goes over pixels that are done already rather than over fewer.
-    #[inline]
-    #[target_feature(enable = "neon,dotprod")]
-    unsafe fn run<const V: usize>(&self, pixels: &mut Pixels) {
-        let mut first = 0;
-        // SAFETY: the pixels from `first` on are there.
-        unsafe {
-            if pixels.count < STEP {
-                while first < pixels.count {
-                    self.step::<1, V>(pixels, first);
-                    first += 1;
-                }
-                return;
-            }
-            while first < pixels.count {
-                first = first.min(pixels.count - STEP);
-                self.step::<STEP, V>(pixels, first);
-                first += STEP;
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "neon,dotprod")]
-    unsafe fn step<const M: usize, const V: usize>(&self, pixels: &mut Pixels, first: usize) {
-        let at = pixels.at::<M>(first);
-        // SAFETY: `Packed::check` bounds what is read of a pixel and written of one; weights and bias are of this block.
-        unsafe {
-            let mut rows: [*const i8; M] = std::array::from_fn(|i| pixels.from.add(at[i].0).cast());
-            let bias: [int32x4_t; V] = std::array::from_fn(|j| vld1q_s32(self.bias.add(4 * j)));
-            let mut sums = [bias; M];
-            let mut weights = self.weights;
-            for _ in 0..self.groups / 4 {
-                let sixteen: [int8x16_t; M] = std::array::from_fn(|i| vld1q_s8(rows[i]));
-                for row in &mut rows {
-                    *row = row.add(16);
-                }
-                for j in 0..V {
-                    let w = vld1q_s8(weights.add(16 * j));
-                    for i in 0..M {
-                        sums[i][j] = dot_lane::<0>(sums[i][j], w, sixteen[i]);
-                    }
-                }
-                for j in 0..V {
-                    let w = vld1q_s8(weights.add(16 * (V + j)));
-                    for i in 0..M {
-                        sums[i][j] = dot_lane::<1>(sums[i][j], w, sixteen[i]);
-                    }
-                }
-                for j in 0..V {
-                    let w = vld1q_s8(weights.add(16 * (2 * V + j)));
-                    for i in 0..M {
-                        sums[i][j] = dot_lane::<2>(sums[i][j], w, sixteen[i]);
-                    }
-                }
-                for j in 0..V {
-                    let w = vld1q_s8(weights.add(16 * (3 * V + j)));
-                    for i in 0..M {
-                        sums[i][j] = dot_lane::<3>(sums[i][j], w, sixteen[i]);
-                    }
-                }
-                weights = weights.add(64 * V);
-            }
-            for _ in 0..self.groups % 4 {
-                for i in 0..M {
-                    let four =
-                        vreinterpretq_s8_s32(vdupq_n_s32(rows[i].cast::<i32>().read_unaligned()));
-                    for j in 0..V {
-                        sums[i][j] = dot(sums[i][j], vld1q_s8(weights.add(16 * j)), four);
-                    }
-                    rows[i] = rows[i].add(4);
-                }
-                weights = weights.add(16 * V);
-            }
-            for i in 0..M {
-                let to = pixels.to.add(at[i].1 + self.channel);
-                self.finish.store::<V>(&sums[i], to);
-            }
-        }
-    }
-}
-
-/// Filters of 3 × 3 and 5 × 5: four rows of a column are a lane.
-pub fn pack_depthwise(filters: &Filters, requant: &Requant) -> Option<Packed> {
-    let window = Window::usual(filters)?;
-    let blocks: Vec<Vec<usize>> = (0..filters.channels.div_ceil(16))
-        .map(|block| (16 * block..16 * block + 16).collect())
-        .collect();
-    let matrix = columns_of(filters, 4);
-    let lines = arm::lanes(&matrix, &blocks, 4);
-    let k = filters.channels;
-    Some(arm::packed(&matrix, window, k, requant, &blocks, lines))
-}
-
-/// The depthwise convolution of this kernel and of `i8mm`, which has nothing better for it.
-pub fn depthwise(packed: &Packed, from: Source<'_>, to: Target<'_>) {
-    packed.check(&from, &to);
-    // SAFETY: the processor has the instructions, or `choose` would not have given this kernel; `check` bounds every access.
-    unsafe {
-        match (packed.window.height, packed.window.stride) {
-            (3, 1) => windows::<3, 1>(packed, &from, to),
-            (3, _) => windows::<3, 2>(packed, &from, to),
-            (_, 1) => windows::<5, 1>(packed, &from, to),
-            (_, _) => windows::<5, 2>(packed, &from, to),
-        }
-    }
-}
-
-/// Output columns of one step of the depthwise kernel.
-const COLUMNS: usize = 4;
-
-#[target_feature(enable = "neon,dotprod")]
-unsafe fn windows<const K: usize, const S: usize>(
-    packed: &Packed,
-    from: &Source<'_>,
-    to: Target<'_>,
-) {
-    let target = to.bytes[to.origin..].as_mut_ptr();
-    let lines_a_block = K.div_ceil(4) * K;
-    for block in 0..packed.n.div_ceil(16) {
-        let one = Channels {
-            weights: packed.lines[block * lines_a_block..].as_ptr().cast(),
-            bias: packed.bias[16 * block..].as_ptr(),
-            finish: Finish::new(packed, 16 * block),
-        };
-        for y in 0..to.rows {
-            // SAFETY: `Packed::check` bounds the windows and the pixels, whose channels are whole blocks.
-            unsafe {
-                let from_row = from
-                    .bytes
-                    .as_ptr()
-                    .add(from.origin + y * S * from.row_bytes + 16 * block);
-                let to_row = target.add(y * to.row_bytes + 16 * block);
-                let strides = (from.pixel_bytes, from.row_bytes, to.pixel_bytes);
-                let mut x = 0;
-                while x < to.width {
-                    let step = if to.width < COLUMNS { 1 } else { COLUMNS };
-                    x = x.min(to.width - step);
-                    let pixel = from_row.add(x * S * from.pixel_bytes);
-                    let out = to_row.add(x * to.pixel_bytes);
-                    if step == COLUMNS {
-                        one.step::<K, S, COLUMNS>(pixel, out, strides);
-                    } else {
-                        one.step::<K, S, 1>(pixel, out, strides);
-                    }
-                    x += step;
-                }
-            }
-        }
-    }
-}
-
-/// Filters of 16 channels.
-struct Channels {
-    weights: *const i8,
-    bias: *const i32,
-    finish: Finish,
-}
-
-impl Channels {
-    /// `X` output columns of one row: each column of pixels is interleaved once and serves every window it is in.
-    #[inline]
-    #[target_feature(enable = "neon,dotprod")]
-    unsafe fn step<const K: usize, const S: usize, const X: usize>(
-        &self,
-        from: *const u8,
-        to: *mut u8,
-        (from_pixel, from_row, to_pixel): (usize, usize, usize),
-    ) {
-        // SAFETY: as the caller says; weights and bias are of these channels.
-        unsafe {
-            let bias: [int32x4_t; 4] = std::array::from_fn(|j| vld1q_s32(self.bias.add(4 * j)));
-            let mut sums = [bias; X];
-            let quads = K.div_ceil(4);
-            for column in 0..(X - 1) * S + K {
-                for quad in 0..quads {
-                    let at = from.add(column * from_pixel + 4 * quad * from_row);
-                    let row = |row: usize| {
-                        if 4 * quad + row < K {
-                            vld1q_s8(at.add(row * from_row).cast())
-                        } else {
-                            vdupq_n_s8(0)
-                        }
-                    };
-                    let four = interleave(row(0), row(1), row(2), row(3));
-                    for (x, sums) in sums.iter_mut().enumerate() {
-                        if column >= x * S && column - x * S < K {
-                            let tap = (column - x * S) * quads + quad;
-                            for j in 0..4 {
-                                let weights = vld1q_s8(self.weights.add(64 * tap + 16 * j));
-                                sums[j] = dot(sums[j], four[j], weights);
-                            }
-                        }
-                    }
-                }
-            }
-            for (x, sums) in sums.iter().enumerate() {
-                self.finish.store::<4>(sums, to.add(x * to_pixel));
-            }
-        }
-    }
-}
-
-/// Bytes of four rows side by side, 4 channels a vector.
-#[inline]
-#[target_feature(enable = "neon")]
-fn interleave(a: int8x16_t, b: int8x16_t, c: int8x16_t, d: int8x16_t) -> [int8x16_t; 4] {
-    let wide = |x: int8x16_t| vreinterpretq_s16_s8(x);
-    let (ab_low, ab_high) = (wide(vzip1q_s8(a, b)), wide(vzip2q_s8(a, b)));
-    let (cd_low, cd_high) = (wide(vzip1q_s8(c, d)), wide(vzip2q_s8(c, d)));
-    [
-        vreinterpretq_s8_s16(vzip1q_s16(ab_low, cd_low)),
-        vreinterpretq_s8_s16(vzip2q_s16(ab_low, cd_low)),
-        vreinterpretq_s8_s16(vzip1q_s16(ab_high, cd_high)),
-        vreinterpretq_s8_s16(vzip2q_s16(ab_high, cd_high)),
-    ]
 }
 
 #[target_feature(enable = "neon,dotprod")]

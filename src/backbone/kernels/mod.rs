@@ -140,8 +140,14 @@ pub struct Packed {
         not(target_arch = "aarch64"),
         expect(dead_code, reason = "only NEON adds in 16 bits")
     )]
-    /// No weight is −128, so that two products of signed bytes fit 16 bits together.
-    pairs_fit: bool,
+    /// Bits that say where sums of products would leave 16 bits, as the kernel wants to know it.
+    spills: Vec<u8>,
+    #[cfg_attr(
+        not(target_arch = "aarch64"),
+        expect(dead_code, reason = "only the Arm kernels look at it")
+    )]
+    /// All sums at their scales fit 16 bits, and all bytes are allowed: nothing to clamp.
+    plain: bool,
 }
 
 /// Extent of a depthwise window; 1 × 1 for a product.
@@ -213,7 +219,8 @@ impl Packed {
             low: requant.low,
             high: requant.high,
             flip: 0,
-            pairs_fit: false,
+            spills: Vec::new(),
+            plain: false,
         }
     }
 
@@ -318,6 +325,7 @@ fn pack_groups(
 }
 
 /// Filters as a matrix whose rows go down the columns of the window, each filled up with zeros to a multiple of `group` rows.
+#[cfg(target_arch = "x86_64")]
 fn columns_of(filters: &Filters, group: usize) -> Matrix {
     let height = filters.height.next_multiple_of(group);
     let k = filters.width * height;

@@ -1,13 +1,23 @@
-//! The base architecture, Armv8.0: `smull` and `smlal` multiply 8 i8 with 8 i8 to 16 bits, `sadalp` adds neighbours to sums of 32.
+//! The base architecture, Armv8.0: `smull` and `smlal` multiply 8 i8 with 8 i8 to 16 bits, and what they add up to is added to sums
+//! of 32 bits.
 //!
-//! A vector of products holds four channels by two inputs. The eight inputs of a step are four pairs; instead of a copy of a pair in
-//! every lane, the pixel is turned by one pair three times, and the weights are packed for that: in turn `r`, channel `i` of a quad
-//! meets pair `(i + r) mod 4`. Two products of one channel fit 16 bits unless a weight is −128; where one is, each is added by itself.
+//! A product of signed bytes is at most 128 · |w|, so products may be added in 16 bits as long as the |w| add up to no more than
+//! [`FIT`]. Weights are known when they are packed, and so is each place where that would be too much: [`Packed::spills`] marks it,
+//! and there the sums are emptied earlier. Most weights are small: four products nearly always fit.
+//!
+//! A matrix product takes eight inputs at a time. A vector of products holds four channels by two inputs; instead of a copy of a
+//! pair of inputs in every lane, the pixel is turned by one pair three times, and the weights are packed for that: in turn `r`,
+//! channel `i` of a quad meets pair `(i + r) mod 4`.
 
-use super::arm::{self, Finish};
+use super::arm::{self, Block};
 use super::pixels::Pixels;
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window, lines};
 use std::arch::aarch64::*;
+use std::arch::asm;
+
+mod depthwise;
+
+pub use depthwise::{depthwise, pack_depthwise};
 
 pub struct Neon;
 
@@ -15,6 +25,15 @@ pub struct Neon;
 pub fn supported() -> bool {
     std::arch::is_aarch64_feature_detected!("neon")
 }
+
+/// Magnitudes of weights whose products fit 16 bits together: 128 · 255 < 2¹⁵.
+const FIT: u32 = 255;
+
+/// Inputs of one step of a product.
+const GROUP: usize = 8;
+
+/// Channels of the largest block: two pixels by 32 are 16 vectors of sums.
+const MOST: usize = 32;
 
 impl Kernel for Neon {
     fn name(&self) -> &'static str {
@@ -26,56 +45,26 @@ impl Kernel for Neon {
     }
 
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed {
-        let blocks = arm::blocks(matrix.n);
+        let blocks = arm::blocks(matrix.n, MOST);
         let lines = turned(matrix, &blocks);
-        arm::packed(matrix, Window::POINT, matrix.k, requant, &blocks, lines)
+        Packed {
+            spills: product_spills(matrix, &blocks),
+            ..arm::packed(matrix, Window::POINT, matrix.k, requant, &blocks, lines)
+        }
     }
 
     fn pack_depthwise(&self, filters: &Filters, requant: &Requant) -> Option<Packed> {
-        let window = Window::usual(filters)?;
-        let taps = window.height * window.width;
-        let matrix = Matrix {
-            n: filters.channels,
-            k: taps,
-            weights: (0..filters.channels * taps)
-                .map(|at| filters.weights[at % taps * filters.channels + at / taps])
-                .collect(),
-        };
-        let blocks: Vec<Vec<usize>> = (0..filters.channels.div_ceil(16))
-            .map(|block| (16 * block..16 * block + 16).collect())
-            .collect();
-        let lines = arm::lanes(&matrix, &blocks, 1);
-        let k = filters.channels;
-        Some(arm::packed(&matrix, window, k, requant, &blocks, lines))
+        pack_depthwise(filters, requant)
     }
 
     fn matmul(&self, packed: &Packed, from: Source<'_>, to: Target<'_>) {
         packed.check(&from, &to);
         // SAFETY: the processor has the instructions, or `choose` would not have given this kernel; `check` bounds every access.
-        unsafe {
-            if packed.pairs_fit {
-                matmul::<true>(packed, &from, to);
-            } else {
-                matmul::<false>(packed, &from, to);
-            }
-        }
+        unsafe { matmul(packed, &from, to) }
     }
 
     fn depthwise(&self, packed: &Packed, from: Source<'_>, to: Target<'_>) {
-        packed.check(&from, &to);
-        // SAFETY: as in `matmul`.
-        unsafe {
-            match (packed.window.height, packed.window.stride, packed.pairs_fit) {
-                (3, 1, true) => windows::<3, 1, true>(packed, &from, to),
-                (3, _, true) => windows::<3, 2, true>(packed, &from, to),
-                (_, 1, true) => windows::<5, 1, true>(packed, &from, to),
-                (_, _, true) => windows::<5, 2, true>(packed, &from, to),
-                (3, 1, false) => windows::<3, 1, false>(packed, &from, to),
-                (3, _, false) => windows::<3, 2, false>(packed, &from, to),
-                (_, 1, false) => windows::<5, 1, false>(packed, &from, to),
-                (_, _, false) => windows::<5, 2, false>(packed, &from, to),
-            }
-        }
+        depthwise(packed, from, to);
     }
 
     fn add(&self, sum: &Sum, a: &[u8], b: &[u8], to: &mut [u8]) {
@@ -88,7 +77,12 @@ impl Kernel for Neon {
     }
 }
 
-/// Weights of blocks: for each eight inputs, for each turn, for each quad of channels, the pair of inputs that each of them meets.
+/// The weight that channel `at` of a block meets in a turn, as its place among the inputs of a group: this and the next.
+fn met(at: usize, turn: usize) -> usize {
+    2 * ((at + turn) % 4)
+}
+
+/// Weights of blocks: for each group of inputs, for each eight channels, for each turn, the pairs that they meet.
 fn turned(matrix: &Matrix, blocks: &[Vec<usize>]) -> Vec<Line> {
     let weight = |channel: usize, k: usize| {
         let inside = channel < matrix.n && k < matrix.k;
@@ -96,11 +90,13 @@ fn turned(matrix: &Matrix, blocks: &[Vec<usize>]) -> Vec<Line> {
     };
     let mut bytes = Vec::new();
     for channels in blocks {
-        for first in (0..matrix.k).step_by(8) {
-            for turn in 0..4 {
-                for (at, &channel) in channels.iter().enumerate() {
-                    let k = first + 2 * ((at + turn) % 4);
-                    bytes.extend([k, k + 1].map(|k| weight(channel, k).unwrap_or(0)));
+        for first in (0..matrix.k).step_by(GROUP) {
+            for eight in channels.chunks(8) {
+                for turn in 0..4 {
+                    for (at, &channel) in eight.iter().enumerate() {
+                        let k = first + met(at, turn);
+                        bytes.extend([k, k + 1].map(|k| weight(channel, k).unwrap_or(0)));
+                    }
                 }
             }
         }
@@ -108,239 +104,254 @@ fn turned(matrix: &Matrix, blocks: &[Vec<usize>]) -> Vec<Line> {
     lines(&bytes)
 }
 
-/// Pixels of one step: 16 vectors of sums, 8 of pixels in two turns, 2 of weights and 2 of products.
-const STEP: usize = 4;
+/// For each block and group of inputs: bit `j` is set if the four products of a lane of the `j`th eight channels may not fit, bit
+/// `4 + j` if not even those of two turns may.
+fn product_spills(matrix: &Matrix, blocks: &[Vec<usize>]) -> Vec<u8> {
+    let magnitude = |channel: usize, k: usize| {
+        let inside = channel < matrix.n && k < matrix.k;
+        let weight = inside.then(|| matrix.weights[channel * matrix.k + k]);
+        u32::from(weight.unwrap_or(0).unsigned_abs())
+    };
+    let mut spills = Vec::new();
+    for channels in blocks {
+        for first in (0..matrix.k).step_by(GROUP) {
+            let mut bits = 0;
+            for (j, eight) in channels.chunks(8).enumerate() {
+                for (at, &channel) in eight.iter().enumerate() {
+                    for odd in 0..2 {
+                        let turn = |turn| magnitude(channel, first + met(at, turn) + odd);
+                        let (early, late) = (turn(0) + turn(1), turn(2) + turn(3));
+                        bits |= u8::from(early + late > FIT) << j;
+                        bits |= u8::from(early > FIT || late > FIT) << (4 + j);
+                    }
+                }
+            }
+            spills.push(bits);
+        }
+    }
+    spills
+}
 
 #[target_feature(enable = "neon")]
-unsafe fn matmul<const FIT: bool>(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
-    let groups = packed.k.div_ceil(8);
-    let mut pixels = Pixels::new(from, to);
-    let mut weights = packed.lines.as_ptr().cast::<i8>();
-    let mut channel = 0;
-    while channel < packed.bias.len() {
-        let left = packed.bias.len() - channel;
-        let block = Block {
-            groups,
-            weights,
-            bias: packed.bias[channel..].as_ptr(),
-            finish: Finish::new(packed, channel),
-            channel,
-        };
+unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
+    let pixels = Pixels::new(from, to);
+    for block in arm::blocks_of(packed, GROUP, MOST) {
         // SAFETY: `Packed::check` bounds every pixel; a block has its groups of weights.
         unsafe {
-            if left >= 16 {
-                block.run::<4, FIT>(&mut pixels);
-                weights = weights.add(groups * 128);
-                channel += 16;
-            } else {
-                block.run::<2, FIT>(&mut pixels);
-                weights = weights.add(groups * 64);
-                channel += 8;
-            }
-        }
-    }
-}
-
-/// The weights of 16 or 8 output channels.
-struct Block {
-    groups: usize,
-    weights: *const i8,
-    bias: *const i32,
-    finish: Finish,
-    channel: usize,
-}
-
-impl Block {
-    /// All pixels; the last step goes over pixels that are done already rather than over fewer.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn run<const V: usize, const FIT: bool>(&self, pixels: &mut Pixels) {
-        let mut first = 0;
-        // SAFETY: the pixels from `first` on are there.
-        unsafe {
-            if pixels.count < STEP {
-                while first < pixels.count {
-                    self.step::<1, V, FIT>(pixels, first);
-                    first += 1;
+            match block.channels {
+                32 => {
+                    for (from, to) in pixels.steps::<2>(block.channel) {
+                        block.finish.store(&tile_32(&block, from), to);
+                    }
                 }
-                return;
-            }
-            while first < pixels.count {
-                first = first.min(pixels.count - STEP);
-                self.step::<STEP, V, FIT>(pixels, first);
-                first += STEP;
-            }
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn step<const M: usize, const V: usize, const FIT: bool>(
-        &self,
-        pixels: &mut Pixels,
-        first: usize,
-    ) {
-        let at = pixels.at::<M>(first);
-        // SAFETY: `Packed::check` bounds what is read of a pixel and written of one; weights and bias are of this block.
-        unsafe {
-            let mut rows: [*const i8; M] = std::array::from_fn(|i| pixels.from.add(at[i].0).cast());
-            let bias: [int32x4_t; V] = std::array::from_fn(|j| vld1q_s32(self.bias.add(4 * j)));
-            let mut sums = [bias; M];
-            let mut weights = self.weights;
-            for _ in 0..self.groups {
-                let eight: [int8x16_t; M] = std::array::from_fn(|i| {
-                    let eight = rows[i].cast::<i64>().read_unaligned();
-                    vreinterpretq_s8_s64(vdupq_n_s64(eight))
-                });
-                for row in &mut rows {
-                    *row = row.add(8);
+                16 => {
+                    for (from, to) in pixels.steps::<2>(block.channel) {
+                        block.finish.store(&tile_16(&block, from), to);
+                    }
                 }
-                let once = eight.map(|x| vextq_s8::<2>(x, x));
-                turns::<M, V, FIT>(&mut sums, weights, &eight, &once);
-                let twice = eight.map(|x| vextq_s8::<4>(x, x));
-                let thrice = eight.map(|x| vextq_s8::<6>(x, x));
-                turns::<M, V, FIT>(&mut sums, weights.add(16 * V), &twice, &thrice);
-                weights = weights.add(32 * V);
-            }
-            for i in 0..M {
-                let to = pixels.to.add(at[i].1 + self.channel);
-                self.finish.store::<V>(&sums[i], to);
+                _ => {
+                    for (from, to) in pixels.steps::<2>(block.channel) {
+                        block.finish.store(&tile_8(&block, from), to);
+                    }
+                }
             }
         }
     }
 }
 
-/// Adds the products of two turns, `a` and `b`, of `M` pixels.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn turns<const M: usize, const V: usize, const FIT: bool>(
-    sums: &mut [[int32x4_t; V]; M],
-    weights: *const i8,
-    a: &[int8x16_t; M],
-    b: &[int8x16_t; M],
-) {
-    for j in (0..V).step_by(2) {
-        // SAFETY: a turn has 8 · V bytes of weights.
-        let (u, v) = unsafe {
-            (
-                vld1q_s8(weights.add(8 * j)),
-                vld1q_s8(weights.add(8 * (V + j))),
-            )
-        };
-        for i in 0..M {
-            let low = vmull_s8(vget_low_s8(u), vget_low_s8(a[i]));
-            let high = vmull_high_s8(u, a[i]);
-            if FIT {
-                let low = vmlal_s8(low, vget_low_s8(v), vget_low_s8(b[i]));
-                let high = vmlal_high_s8(high, v, b[i]);
-                sums[i][j] = vpadalq_s16(sums[i][j], low);
-                sums[i][j + 1] = vpadalq_s16(sums[i][j + 1], high);
-            } else {
-                let more_low = vmull_s8(vget_low_s8(v), vget_low_s8(b[i]));
-                let more_high = vmull_high_s8(v, b[i]);
-                sums[i][j] = vpadalq_s16(vpadalq_s16(sums[i][j], low), more_low);
-                sums[i][j + 1] = vpadalq_s16(vpadalq_s16(sums[i][j + 1], high), more_high);
-            }
-        }
-    }
+/// One instruction (and its second half) for two pixels: weights `$w` with the pixels as turned, `$a` and `$b`.
+macro_rules! products {
+    ($op:literal, $w:literal, $a:literal, $b:literal) => {
+        concat!(
+            $op,
+            " v12.8h, ",
+            $w,
+            ".8b, ",
+            $a,
+            ".8b\n",
+            $op,
+            "2 v13.8h, ",
+            $w,
+            ".16b, ",
+            $a,
+            ".16b\n",
+            $op,
+            " v14.8h, ",
+            $w,
+            ".8b, ",
+            $b,
+            ".8b\n",
+            $op,
+            "2 v15.8h, ",
+            $w,
+            ".16b, ",
+            $b,
+            ".16b\n",
+        )
+    };
 }
 
-/// Output columns of one step of the depthwise kernel.
-const COLUMNS: usize = 4;
+/// Adds the products to the sums of eight channels of two pixels.
+macro_rules! gather {
+    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+        concat!(
+            "sadalp ",
+            $a,
+            ".4s, v12.8h\n",
+            "sadalp ",
+            $b,
+            ".4s, v13.8h\n",
+            "sadalp ",
+            $c,
+            ".4s, v14.8h\n",
+            "sadalp ",
+            $d,
+            ".4s, v15.8h\n",
+        )
+    };
+}
 
-#[target_feature(enable = "neon")]
-unsafe fn windows<const K: usize, const S: usize, const FIT: bool>(
-    packed: &Packed,
-    from: &Source<'_>,
-    to: Target<'_>,
-) {
-    let target = to.bytes[to.origin..].as_mut_ptr();
-    let weights = packed.lines.as_ptr().cast::<i8>();
-    for block in 0..packed.n.div_ceil(16) {
-        for y in 0..to.rows {
-            // SAFETY: `Packed::check` bounds the windows and the pixels, whose channels are whole blocks.
+/// Eight channels of a group; `$bit` says whether they are done at `$aside` instead.
+macro_rules! eight {
+    ($bit:literal, $aside:literal, $back:literal, $($sums:literal)+) => {
+        concat!(
+            "ld1 {{v8.16b-v11.16b}}, [{w}], #64\n",
+            "tbnz {spill:w}, #", $bit, ", ", $aside, "f\n",
+            products!("smull", "v8", "v0", "v4"),
+            products!("smlal", "v9", "v1", "v5"),
+            products!("smlal", "v10", "v2", "v6"),
+            products!("smlal", "v11", "v3", "v7"),
+            gather!($($sums),+),
+            $back, ":\n",
+        )
+    };
+}
+
+/// The same, two products at a time, or at `$far` one at a time if bit `$bit` says so.
+macro_rules! eight_aside {
+    ($bit:literal, $aside:literal, $far:literal, $back:literal, $($sums:literal)+) => {
+        concat!(
+            $aside, ":\n",
+            "tbnz {spill:w}, #", $bit, ", ", $far, "f\n",
+            products!("smull", "v8", "v0", "v4"),
+            products!("smlal", "v9", "v1", "v5"), gather!($($sums),+),
+            products!("smull", "v10", "v2", "v6"),
+            products!("smlal", "v11", "v3", "v7"), gather!($($sums),+),
+            "b ", $back, "b\n",
+            $far, ":\n",
+            products!("smull", "v8", "v0", "v4"), gather!($($sums),+),
+            products!("smull", "v9", "v1", "v5"), gather!($($sums),+),
+            products!("smull", "v10", "v2", "v6"), gather!($($sums),+),
+            products!("smull", "v11", "v3", "v7"), gather!($($sums),+),
+            "b ", $back, "b\n",
+        )
+    };
+}
+
+/// Two pixels by a block of channels: `$bias` reads the block's bias into the sums of both pixels, `$sums` are their registers.
+macro_rules! tile {
+    ($name:ident, $v:literal, $bias:expr, $eights:expr, $asides:expr, [$($j:literal: $first:tt $second:tt,)+]) => {
+        #[inline]
+        #[target_feature(enable = "neon")]
+        unsafe fn $name(block: &Block, from: [*const u8; 2]) -> [[int32x4_t; $v]; 2] {
+            let mut sums = [[vdupq_n_s32(0); $v]; 2];
+            // SAFETY: reads what `matmul`'s caller has checked: the groups of two pixels, and the block's weights, spills and bias.
             unsafe {
-                let one = Channels {
-                    weights: weights.add(block * 16 * K * K),
-                    bias: packed.bias[16 * block..].as_ptr(),
-                    finish: Finish::new(packed, 16 * block),
-                };
-                let from_row = from
-                    .bytes
-                    .as_ptr()
-                    .add(from.origin + y * S * from.row_bytes + 16 * block);
-                let to_row = target.add(y * to.row_bytes + 16 * block);
-                let strides = (from.pixel_bytes, from.row_bytes, to.pixel_bytes);
-                let mut x = 0;
-                while x < to.width {
-                    let step = if to.width < COLUMNS { 1 } else { COLUMNS };
-                    x = x.min(to.width - step);
-                    let pixel = from_row.add(x * S * from.pixel_bytes);
-                    let out = to_row.add(x * to.pixel_bytes);
-                    if step == COLUMNS {
-                        one.step::<K, S, COLUMNS, FIT>(pixel, out, strides);
-                    } else {
-                        one.step::<K, S, 1, FIT>(pixel, out, strides);
-                    }
-                    x += step;
-                }
+                asm!(
+                    $bias,
+                    "2:",
+                    "ldrb {spill:w}, [{spills}], #1",
+                    "ld1r {{v0.2d}}, [{a}], #8",
+                    "ld1r {{v4.2d}}, [{b}], #8",
+                    "ext v1.16b, v0.16b, v0.16b, #2",
+                    "ext v5.16b, v4.16b, v4.16b, #2",
+                    "ext v2.16b, v0.16b, v0.16b, #4",
+                    "ext v6.16b, v4.16b, v4.16b, #4",
+                    "ext v3.16b, v0.16b, v0.16b, #6",
+                    "ext v7.16b, v4.16b, v4.16b, #6",
+                    $eights,
+                    "subs {n}, {n}, #1",
+                    "b.ne 2b",
+                    "b 3f",
+                    $asides,
+                    "3:",
+                    a = inout(reg) from[0] => _,
+                    b = inout(reg) from[1] => _,
+                    w = inout(reg) block.weights => _,
+                    spills = inout(reg) block.spills => _,
+                    n = inout(reg) block.groups => _,
+                    bias = inout(reg) block.bias => _,
+                    spill = out(reg) _,
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+                    out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+                    out("v8") _, out("v9") _, out("v10") _, out("v11") _,
+                    out("v12") _, out("v13") _, out("v14") _, out("v15") _,
+                    $(out($first) sums[0][$j], out($second) sums[1][$j],)+
+                    options(readonly, nostack)
+                );
             }
+            sums
         }
-    }
+    };
 }
 
-/// Filters of 16 channels.
-struct Channels {
-    weights: *const i8,
-    bias: *const i32,
-    finish: Finish,
-}
+tile!(
+    tile_32,
+    8,
+    concat!(
+        "ld1 {{v16.4s-v19.4s}}, [{bias}], #64\n",
+        "ld1 {{v20.4s-v23.4s}}, [{bias}]\n",
+        "sub {bias}, {bias}, #64\n",
+        "ld1 {{v24.4s-v27.4s}}, [{bias}], #64\n",
+        "ld1 {{v28.4s-v31.4s}}, [{bias}]\n",
+    ),
+    concat!(
+        eight!("0", "40", "50", "v16" "v17" "v24" "v25"),
+        eight!("1", "41", "51", "v18" "v19" "v26" "v27"),
+        eight!("2", "42", "52", "v20" "v21" "v28" "v29"),
+        eight!("3", "43", "53", "v22" "v23" "v30" "v31"),
+    ),
+    concat!(
+        eight_aside!("4", "40", "60", "50", "v16" "v17" "v24" "v25"),
+        eight_aside!("5", "41", "61", "51", "v18" "v19" "v26" "v27"),
+        eight_aside!("6", "42", "62", "52", "v20" "v21" "v28" "v29"),
+        eight_aside!("7", "43", "63", "53", "v22" "v23" "v30" "v31"),
+    ),
+    [
+        0: "v16" "v24", 1: "v17" "v25", 2: "v18" "v26", 3: "v19" "v27",
+        4: "v20" "v28", 5: "v21" "v29", 6: "v22" "v30", 7: "v23" "v31",
+    ]
+);
 
-impl Channels {
-    /// `X` output columns of one row, two taps of the window at a time.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn step<const K: usize, const S: usize, const X: usize, const FIT: bool>(
-        &self,
-        from: *const u8,
-        to: *mut u8,
-        (from_pixel, from_row, to_pixel): (usize, usize, usize),
-    ) {
-        // SAFETY: as the caller says; weights and bias are of these channels.
-        unsafe {
-            let bias: [int32x4_t; 4] = std::array::from_fn(|j| vld1q_s32(self.bias.add(4 * j)));
-            let mut sums = [bias; X];
-            let pixel = |x: usize, tap: usize| {
-                let at = tap / K * from_row + (x * S + tap % K) * from_pixel;
-                vld1q_s8(from.add(at).cast())
-            };
-            let mut tap = 0;
-            while tap < K * K {
-                let u = vld1q_s8(self.weights.add(16 * tap));
-                let pair = FIT && tap + 1 < K * K;
-                let v = vld1q_s8(self.weights.add(16 * if pair { tap + 1 } else { tap }));
-                for (x, sums) in sums.iter_mut().enumerate() {
-                    let a = pixel(x, tap);
-                    let mut low = vmull_s8(vget_low_s8(a), vget_low_s8(u));
-                    let mut high = vmull_high_s8(a, u);
-                    if pair {
-                        let b = pixel(x, tap + 1);
-                        low = vmlal_s8(low, vget_low_s8(b), vget_low_s8(v));
-                        high = vmlal_high_s8(high, b, v);
-                    }
-                    sums[0] = vaddw_s16(sums[0], vget_low_s16(low));
-                    sums[1] = vaddw_high_s16(sums[1], low);
-                    sums[2] = vaddw_s16(sums[2], vget_low_s16(high));
-                    sums[3] = vaddw_high_s16(sums[3], high);
-                }
-                tap += if pair { 2 } else { 1 };
-            }
-            for (x, sums) in sums.iter().enumerate() {
-                self.finish.store::<4>(sums, to.add(x * to_pixel));
-            }
-        }
-    }
-}
+tile!(
+    tile_16,
+    4,
+    concat!(
+        "ld1 {{v16.4s-v19.4s}}, [{bias}]\n",
+        "ld1 {{v24.4s-v27.4s}}, [{bias}]\n",
+    ),
+    concat!(
+        eight!("0", "40", "50", "v16" "v17" "v24" "v25"),
+        eight!("1", "41", "51", "v18" "v19" "v26" "v27"),
+    ),
+    concat!(
+        eight_aside!("4", "40", "60", "50", "v16" "v17" "v24" "v25"),
+        eight_aside!("5", "41", "61", "51", "v18" "v19" "v26" "v27"),
+    ),
+    [0: "v16" "v24", 1: "v17" "v25", 2: "v18" "v26", 3: "v19" "v27",]
+);
+
+tile!(
+    tile_8,
+    2,
+    concat!(
+        "ld1 {{v16.4s, v17.4s}}, [{bias}]\n",
+        "ld1 {{v24.4s, v25.4s}}, [{bias}]\n",
+    ),
+    eight!("0", "40", "50", "v16" "v17" "v24" "v25"),
+    eight_aside!("4", "40", "60", "50", "v16" "v17" "v24" "v25"),
+    [0: "v16" "v24", 1: "v17" "v25",]
+);
 
 #[target_feature(enable = "neon")]
 fn peak(rounds: usize) -> u64 {
@@ -350,10 +361,11 @@ fn peak(rounds: usize) -> u64 {
     for _ in 0..rounds {
         let w = std::hint::black_box(w);
         for sum in &mut sums {
-            let products = vmlal_high_s8(vmull_s8(vget_low_s8(a), vget_low_s8(w)), a, w);
-            *sum = vpadalq_s16(*sum, products);
+            let two = vmlal_high_s8(vmull_s8(vget_low_s8(a), vget_low_s8(w)), a, w);
+            let four = vmlal_high_s8(vmlal_s8(two, vget_low_s8(a), vget_low_s8(w)), a, w);
+            *sum = vpadalq_s16(*sum, four);
         }
     }
     std::hint::black_box(sums);
-    (rounds * CHAINS * 16) as u64
+    (rounds * CHAINS * 32) as u64
 }

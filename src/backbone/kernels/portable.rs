@@ -141,7 +141,8 @@ fn packed(
         low: requant.low,
         high: requant.high,
         flip,
-        pairs_fit: false,
+        spills: Vec::new(),
+        plain: false,
     }
 }
 
