@@ -142,6 +142,8 @@ pub struct Packed {
     )]
     /// No weight is −128, so that two products of signed bytes fit 16 bits together.
     pairs_fit: bool,
+    #[cfg(target_arch = "x86_64")]
+    views: avx2::Views,
 }
 
 /// Extent of a depthwise window; 1 × 1 for a product.
@@ -214,6 +216,8 @@ impl Packed {
             high: requant.high,
             flip: 0,
             pairs_fit: false,
+            #[cfg(target_arch = "x86_64")]
+            views: avx2::Views::default(),
         }
     }
 

@@ -142,6 +142,8 @@ fn packed(
         high: requant.high,
         flip,
         pairs_fit: false,
+        #[cfg(target_arch = "x86_64")]
+        views: super::avx2::Views::default(),
     }
 }
 
