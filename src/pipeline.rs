@@ -122,18 +122,18 @@ impl Embedder {
         &self.backbone
     }
 
-    /// Features of one picture.
-    pub fn embed(&self, image: &Image) -> Result<Vec<f32>, PipelineError> {
+    /// Features of one picture. `threads` as for [`Backbone::embed_on`].
+    pub fn embed(&self, image: &Image, threads: usize) -> Result<Vec<f32>, PipelineError> {
         let view = &self.recipe.view;
         let pixels = preprocess::fit_to(image, view.fit, view.width, view.height, view.pad)?;
-        Ok(self.backbone.embed(&pixels)?)
+        Ok(self.backbone.embed_on(&pixels, threads)?)
     }
 
     /// Decodes and embeds one payload.
-    pub fn embed_payload(&self, payload: &Payload) -> Result<Vec<f32>, PipelineError> {
-        match payload {
-            Payload::Encoded(bytes) => self.embed(&preprocess::decode(bytes)?),
-            Payload::Decoded(image) => self.embed(image),
+    pub fn embed_payload(&self, it: &Payload, threads: usize) -> Result<Vec<f32>, PipelineError> {
+        match it {
+            Payload::Encoded(bytes) => self.embed(&preprocess::decode(bytes)?, threads),
+            Payload::Decoded(image) => self.embed(image, threads),
         }
     }
 }
@@ -172,6 +172,7 @@ pub fn take_in(
     payload: &Payload,
     naming: Naming,
     keep_photo: bool,
+    threads: usize,
 ) -> Result<NewSample, PipelineError> {
     label::check(&naming.label)?;
     let decoded;
@@ -182,7 +183,7 @@ pub fn take_in(
         }
         Payload::Decoded(image) => (image, &[]),
     };
-    let features = embedder.embed(image)?;
+    let features = embedder.embed(image, threads)?;
     let kept = keep_photo
         .then(|| preprocess::keep(image, original, KEPT_PHOTO_BYTES))
         .transpose()?

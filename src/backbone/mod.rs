@@ -107,16 +107,12 @@ impl Backbone {
     }
 
     /// The feature vector of one picture: `pixels` is `[height, width, 3]` RGB of the card's input size. All threads of the pool
-    /// share the work, unless this is one of them and the pictures are shared out already.
+    /// share the work.
     pub fn embed(&self, pixels: &[u8]) -> Result<Vec<f32>, BackboneError> {
-        let threads = match rayon::current_thread_index() {
-            Some(_) => 1,
-            None => rayon::current_num_threads(),
-        };
-        self.embed_on(pixels, threads)
+        self.embed_on(pixels, rayon::current_num_threads())
     }
 
-    /// As [`Backbone::embed`], on this many threads.
+    /// As [`Backbone::embed`], on this many threads of the pool: on 1 where the pictures themselves are shared out.
     pub fn embed_on(&self, pixels: &[u8], threads: usize) -> Result<Vec<f32>, BackboneError> {
         let parts = self
             .graph

@@ -10,7 +10,6 @@ mod plane;
 pub use plane::{Border, Plane, Slide, run_bytes};
 
 use super::kernels::{Kernel, Packed, Portable, SLACK, Source, Sum, Target};
-use rayon::prelude::*;
 use std::sync::Mutex;
 
 /// One step. Planes and vectors are named by their number.
@@ -116,7 +115,7 @@ impl Program {
         watch: &mut (dyn FnMut(usize) + Send),
     ) -> Vec<Vec<f32>> {
         let mut memory = self.take_memory();
-        self.place(pixels, &mut memory.buffers);
+        self.place(pixels, &mut memory.buffers, threads);
         for (index, named) in self.steps.iter().enumerate() {
             self.step(&named.step, &mut memory, threads);
             watch(index);
@@ -145,18 +144,19 @@ impl Program {
     }
 
     /// Copies the picture into its plane.
-    fn place(&self, pixels: &[u8], buffers: &mut [Vec<u8>]) {
+    fn place(&self, pixels: &[u8], buffers: &mut [Vec<u8>], threads: usize) {
         let plane = &self.planes[self.input];
         let flip = self.kernel.flip();
-        let bytes = &mut buffers[plane.buffer];
-        plane.fill_border(bytes);
         let row_bytes = plane.width * plane.channels;
-        for (y, row) in pixels.chunks_exact(row_bytes).enumerate() {
-            let at = plane.at(y as isize, 0);
-            for (to, level) in bytes[at..at + row_bytes].iter_mut().zip(row) {
-                *to = level ^ flip;
+        plane.share(&mut buffers[plane.buffer], threads, &|first, to| {
+            let pixels = &pixels[first * row_bytes..];
+            let rows = to.bytes.chunks_exact_mut(to.row_bytes);
+            for (row, pixels) in rows.zip(pixels.chunks_exact(row_bytes)) {
+                for (to, level) in row[to.origin..].iter_mut().zip(pixels) {
+                    *to = level ^ flip;
+                }
             }
-        }
+        });
     }
 
     fn step(&self, step: &Step, memory: &mut Memory, threads: usize) {
@@ -206,7 +206,7 @@ impl Program {
                     }
                 },
             ),
-            Step::Add { a, b, to, sum } => self.add(memory, *a, *b, *to, sum),
+            Step::Add { a, b, to, sum } => self.add(memory, threads, [*a, *b, *to], sum),
             Step::Pool {
                 from,
                 to,
@@ -265,19 +265,9 @@ impl Program {
         let (source, plane) = (&self.planes[from], &self.planes[to]);
         let mut out = std::mem::take(&mut memory.buffers[plane.buffer]);
         let bytes = memory.buffers[source.buffer].as_slice();
-        plane.fill_border(&mut out);
-        let row_bytes = plane.row_bytes();
-        let rows = &mut out[plane.border.top * row_bytes..][..plane.height * row_bytes];
-        let share = plane.height.div_ceil(threads.max(1));
-        if share == plane.height {
-            work(bytes, source, 0, plane.target(rows));
-        } else {
-            rows.par_chunks_mut(share * row_bytes)
-                .enumerate()
-                .for_each(|(index, chunk)| {
-                    work(bytes, source, index * share, plane.target(chunk));
-                });
-        }
+        plane.share(&mut out, threads, &|first, target| {
+            work(bytes, source, first, target);
+        });
         memory.buffers[plane.buffer] = out;
     }
 
@@ -337,21 +327,23 @@ impl Program {
         }
     }
 
-    fn add(&self, memory: &mut Memory, a: usize, b: usize, to: usize, sum: &Sum) {
-        let (a, b, to) = (&self.planes[a], &self.planes[b], &self.planes[to]);
+    fn add(&self, memory: &mut Memory, threads: usize, planes: [usize; 3], sum: &Sum) {
+        let [a, b, to] = planes.map(|plane| &self.planes[plane]);
         let mut out = std::mem::take(&mut memory.buffers[to.buffer]);
-        to.fill_border(&mut out);
         let (bytes_a, bytes_b) = (&memory.buffers[a.buffer], &memory.buffers[b.buffer]);
         let count = to.width * to.pixel_bytes;
-        for y in 0..to.height as isize {
-            let (at, at_a, at_b) = (to.at(y, 0), a.at(y, 0), b.at(y, 0));
-            self.kernel.add(
-                sum,
-                &bytes_a[at_a..at_a + count],
-                &bytes_b[at_b..at_b + count],
-                &mut out[at..at + count],
-            );
-        }
+        to.share(&mut out, threads, &|first, target| {
+            let rows = target.bytes.chunks_exact_mut(target.row_bytes);
+            for (y, row) in (first as isize..).zip(rows) {
+                let (at_a, at_b) = (a.at(y, 0), b.at(y, 0));
+                self.kernel.add(
+                    sum,
+                    &bytes_a[at_a..at_a + count],
+                    &bytes_b[at_b..at_b + count],
+                    &mut row[target.origin..][..count],
+                );
+            }
+        });
         memory.buffers[to.buffer] = out;
     }
 }

@@ -59,7 +59,7 @@ fn correct_photo(
         },
         || -> Result<_> {
             let embedder = context.embedder_for(&head.recipe)?;
-            let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep)?;
+            let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep, 1)?;
             Ok((new, Instant::now()))
         },
     );

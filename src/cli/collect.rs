@@ -240,7 +240,7 @@ impl Taking<'_> {
                 source: file.path.display().to_string(),
                 time_us,
             };
-            let sample = pipeline::take_in(self.embedder, &payload, naming, keep)?;
+            let sample = pipeline::take_in(self.embedder, &payload, naming, keep, 1)?;
             Ok(Outcome::New(Box::new(sample)))
         };
         match taken() {
@@ -295,7 +295,7 @@ fn from_frames(
             time_us: now_us(),
         };
         let keep = pipeline::keeps_photos(store.as_ref(), &context.settings)?;
-        let taken = pipeline::take_in(&embedder, &frame.payload, naming, keep);
+        let taken = pipeline::take_in(&embedder, &frame.payload, naming, keep, context.threads);
         bar.inc(1);
         match taken {
             Ok(sample) => {

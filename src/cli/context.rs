@@ -37,8 +37,10 @@ impl Context {
             0 => cores,
             n => n.min(256),
         };
+        // This thread is of the pool, so that what it shares out need not wake another one first.
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
+            .use_current_thread()
             .build_global()?;
         Ok(Context {
             folder: common.field.clone(),

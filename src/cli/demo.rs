@@ -182,7 +182,7 @@ impl Run<'_> {
             .into_par_iter()
             .map(|(image, naming)| {
                 self.bar.inc(1);
-                pipeline::take_in(self.embedder, &Payload::Decoded(image), naming, true)
+                pipeline::take_in(self.embedder, &Payload::Decoded(image), naming, true, 1)
             })
             .collect::<Result<_, PipelineError>>()?;
         Ok(pipeline::add(self.store, self.embedder, &new)?.len())
@@ -214,7 +214,7 @@ impl Run<'_> {
             .into_par_iter()
             .map(|(part, image)| {
                 self.bar.inc(1);
-                Ok((part, self.embedder.embed(&image)?))
+                Ok((part, self.embedder.embed(&image, 1)?))
             })
             .collect::<Result<_, PipelineError>>()?;
         Ok(embedded)
@@ -223,19 +223,22 @@ impl Run<'_> {
     /// Watches the evening line and corrects the first mistakes, each learned and committed before the next frame.
     fn correct(&self, line: &mut Line) -> Result<Corrected> {
         let mut done = Corrected::default();
+        let threads = self.context.threads;
         let (_, mut head) = self.store.current_head()?;
         let mut learner = pipeline::resume(&head, self.training_set()?)?;
         while done.corrections < CORRECTIONS && done.looks < LOOKS {
             let (part, image) = line.next();
             let number = done.looks;
             done.looks += 1;
-            let scores = head.learned.scores(&self.embedder.embed(&image)?)?;
+            let scores = head
+                .learned
+                .scores(&self.embedder.embed(&image, threads)?)?;
             if head.learned.labels[best(&scores)] == part.label() {
                 continue;
             }
             let naming = self.naming(part, "evening", number);
             let payload = Payload::Decoded(image);
-            let new = pipeline::take_in(self.embedder, &payload, naming.clone(), true)?;
+            let new = pipeline::take_in(self.embedder, &payload, naming.clone(), true, threads)?;
             let learning = Instant::now();
             head = pipeline::correct(&head, &mut *learner, &new.features, &naming)?;
             done.learn_ms += ms_since(learning) / CORRECTIONS as f64;

@@ -40,11 +40,11 @@ impl FileError {
     }
 }
 
-/// Reads and embeds one file; the time is in ms.
+/// Reads and embeds one of several files, on this thread; the time is in ms.
 pub fn file(embedder: &Embedder, path: &Path) -> Result<(Vec<f32>, f64), FileError> {
     let start = Instant::now();
     let payload = Payload::Encoded(folder::read(path)?);
-    let features = embedder.embed_payload(&payload)?;
+    let features = embedder.embed_payload(&payload, 1)?;
     Ok((features, super::output::ms_since(start)))
 }
 
@@ -114,7 +114,7 @@ pub fn photos(
         .par_iter()
         .map(|(_, bytes)| {
             let decoded = fieldhead::preprocess::decode(bytes)?;
-            let features = embedder.embed(&decoded);
+            let features = embedder.embed(&decoded, 1);
             bar.inc(1);
             features
         })

@@ -62,12 +62,14 @@ fn files(
 ) -> Result<()> {
     let mut failed = 0;
     for chunk in files.chunks(CHUNK) {
+        // Several photos are shared out, of one the work.
+        let threads = if chunk.len() == 1 { context.threads } else { 1 };
         let answers: Vec<_> = chunk
             .par_iter()
             .map(|path| {
                 let start = Instant::now();
                 let payload = Payload::Encoded(folder::read(path)?);
-                answer(embedder, learned, &payload, start)
+                answer(embedder, learned, &payload, threads, start)
             })
             .collect();
         for (path, result) in chunk.iter().zip(answers) {
@@ -106,7 +108,7 @@ fn frames(
         let Some(frame) = source.next()? else {
             break;
         };
-        match answer(embedder, learned, &frame.payload, start) {
+        match answer(embedder, learned, &frame.payload, context.threads, start) {
             Ok(answer) => print(
                 context,
                 learned,
@@ -134,9 +136,10 @@ fn answer(
     embedder: &Embedder,
     learned: &Learned,
     payload: &Payload,
+    threads: usize,
     start: Instant,
 ) -> Result<Answer> {
-    let features = embedder.embed_payload(payload)?;
+    let features = embedder.embed_payload(payload, threads)?;
     let scores = learned.scores(&features).map_err(PipelineError::from)?;
     Ok(Answer {
         scores,

@@ -1,9 +1,15 @@
-//! AVX2: `vpmaddwd` adds the products of two i16 with two i16 to each of 8 sums. (`vpmaddubsw` would take bytes, twice as many at
-//! once, but it saturates, and the sums would not be exact.)
+//! AVX2. Products: `vpmaddubsw` adds the products of two u8 with two i8 in 16 bits, for weights laid out so that these never
+//! saturate (`views`); `vpmaddwd` with ones adds two of them to each of 8 sums.
 //!
-//! A block of 16 output channels is two vectors of sums. Channels are dealt to them as interleaving two rows of pixels and packing
-//! order them: lane `l` of vector `j` holds channels `8 l + 4 j` to `8 l + 4 j + 3`.
+//! Depthwise convolutions: `vpmaddwd` adds the products of two i16 with two i16 to each of 8 sums. A block of 16 channels is two
+//! vectors of sums. Channels are dealt to them as interleaving two rows of pixels and packing order them: lane `l` of vector `j`
+//! holds channels `8 l + 4 j` to `8 l + 4 j + 3`.
 
+mod views;
+
+pub use views::Views;
+
+use super::pixels::Pixels;
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
 use super::{columns_of, pack_groups, portable};
 use std::arch::x86_64::*;
@@ -41,10 +47,16 @@ impl Kernel for Avx2 {
     }
 
     fn pack(&self, matrix: &Matrix, requant: &Requant) -> Packed {
-        let blocks = blocks(matrix.n);
-        let lines = pack_groups(matrix, &blocks, 2, 4, put);
+        // SAFETY: the processor has the instructions, or `choose` would not have given this kernel.
+        let (views, lines, bias) = unsafe { views::pack(matrix, &requant.bias) };
+        let requant = Requant {
+            bias,
+            ..requant.clone()
+        };
+        let blocks: Vec<usize> = (0..8 * views.counts.len()).collect();
         let size = [matrix.n, matrix.k];
-        Packed::new(size, Window::POINT, &blocks, lines, requant)
+        let packed = Packed::new(size, Window::POINT, &[blocks], lines, &requant);
+        Packed { views, ..packed }
     }
 
     fn pack_depthwise(&self, filters: &Filters, requant: &Requant) -> Option<Packed> {
@@ -125,95 +137,146 @@ impl Finish {
         let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(self.low as i8));
         _mm_min_epu8(bytes, _mm_set1_epi8(self.high as i8))
     }
+
+    /// Writes the 8 bytes of each of four pixels.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn eights(&self, sums: &[__m256i; 4], outs: [*mut u8; 4]) {
+        // SAFETY: there is a multiplier for each channel; the caller gives room for 8 bytes at each of `outs`.
+        unsafe {
+            let multiplier = _mm256_loadu_ps(self.multiplier);
+            let scaled = sums
+                .map(|sum| _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), multiplier)));
+            let zero = _mm256_set1_epi16(i16::from(self.zero_point));
+            let left = _mm256_adds_epi16(_mm256_packs_epi32(scaled[0], scaled[1]), zero);
+            let right = _mm256_adds_epi16(_mm256_packs_epi32(scaled[2], scaled[3]), zero);
+            let bytes = _mm256_packus_epi16(left, right);
+            let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(self.low as i8));
+            let bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(self.high as i8));
+            // The first half holds channels 0 to 3 of each pixel, the second one channels 4 to 7.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            let halves = [
+                _mm256_castsi256_si128(bytes),
+                _mm256_extracti128_si256::<1>(bytes),
+            ];
+            for (half, outs) in halves.into_iter().zip(outs.as_chunks::<2>().0) {
+                _mm_storel_epi64(outs[0].cast(), half);
+                _mm_storeh_pd(outs[1].cast(), _mm_castsi128_pd(half));
+            }
+        }
+    }
 }
 
-/// Pixels of one step of a product: 12 sums, 2 weights, a pair of activations and a product fill the 16 registers.
-const STEP: usize = 6;
+/// Most pixels of one step of a product: 12 sums, the weights, ones and the products fill the 16 registers.
+const STEP: usize = 12;
 
 #[target_feature(enable = "avx2")]
 unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
-    let groups = packed.k.div_ceil(2);
-    let padded = (2 * groups).next_multiple_of(16);
-    let mut wide = vec![0i16; STEP * padded];
-    let (count, width) = (to.rows * to.width, to.width);
-    let (source, target) = (
-        from.bytes[from.origin..].as_ptr(),
-        to.bytes[to.origin..].as_mut_ptr(),
-    );
+    let views = &packed.views;
+    let padded = packed.k.next_multiple_of(16);
+    let stride = views.used.len() * padded;
+    let mut rows = vec![0u8; STEP * stride];
+    let pixels = Pixels::new(from, to);
     let mut first = 0;
-    while first < count {
-        let step = if count < STEP { 1 } else { STEP };
-        // The last step goes over pixels that are done already rather than over fewer.
-        first = first.min(count - step);
-        let mut outs = [target; STEP];
-        for (i, out) in outs.iter_mut().take(step).enumerate() {
-            let (y, x) = ((first + i) / width, (first + i) % width);
-            // SAFETY: `Packed::check` bounds the pixels; what is read beyond one is within the slack.
-            unsafe {
-                *out = target.add(y * to.row_bytes + x * to.pixel_bytes);
-                let pixel = source.add(y * from.row_bytes + x * from.pixel_bytes);
-                let row = wide[i * padded..].as_mut_ptr();
-                for at in (0..padded).step_by(16) {
-                    let bytes = _mm_loadu_si128(pixel.add(at).cast());
-                    _mm256_storeu_si256(row.add(at).cast(), _mm256_cvtepu8_epi16(bytes));
-                }
-            }
-        }
-        for block in 0..packed.bias.len() / 16 {
-            let block = Block {
-                groups,
-                weights: packed.lines[block * groups..].as_ptr(),
-                bias: packed.bias[16 * block..].as_ptr(),
-                finish: Finish::new(packed, 16 * block),
-                channel: 16 * block,
+    while first < pixels.count {
+        let step = (pixels.count - first).min(STEP).next_multiple_of(4);
+        // The last step repeats the last pixel rather than doing fewer.
+        let at = pixels.at::<STEP>(first);
+        let last = pixels.count - 1 - first;
+        // SAFETY: `Packed::check` bounds the pixels; what is read beyond one is within the slack.
+        let (outs, ins): ([*mut u8; STEP], [*const u8; STEP]) = unsafe {
+            (
+                std::array::from_fn(|i| pixels.to.add(at[i.min(last)].1)),
+                std::array::from_fn(|i| pixels.from.add(at[i.min(last)].0)),
+            )
+        };
+        // SAFETY: as above; `rows` have room for all views of a step.
+        unsafe { views.lay(&ins[..step], rows.as_mut_ptr(), padded) };
+        let mut line = packed.lines.as_ptr().cast::<__m256i>();
+        let mut start = 0;
+        for (vector, &[pairs, single]) in views.counts.iter().enumerate() {
+            let end = start + pairs + single;
+            let (pairs, single) = views.offsets[start..end].split_at(pairs);
+            let eight = Eight {
+                pairs: pairs.as_chunks().0,
+                single,
+                weights: line,
+                bias: packed.bias[8 * vector..].as_ptr(),
+                finish: Finish::new(packed, 8 * vector),
+                channel: 8 * vector,
             };
-            // SAFETY: rows of `wide` hold all groups; the targets are those of `step` pixels.
+            // SAFETY: `rows` hold every offset; the targets are those of `step` pixels; a vector has a line for each offset.
             unsafe {
-                if step == STEP {
-                    block.step::<STEP>(&wide, padded, &outs);
-                } else {
-                    block.step::<1>(&wide, padded, &outs);
+                match step {
+                    4 => eight.step::<1>(rows.as_ptr(), stride, &outs),
+                    8 => eight.step::<2>(rows.as_ptr(), stride, &outs),
+                    _ => eight.step::<3>(rows.as_ptr(), stride, &outs),
                 }
+                line = line.add(end - start);
             }
+            start = end;
         }
         first += step;
     }
 }
 
-/// The weights of 16 output channels.
-struct Block {
-    groups: usize,
-    weights: *const Line,
+/// The weights of 8 output channels.
+struct Eight<'a> {
+    /// Where the levels are for the weights that are added in 16 bits two and two, and for the others.
+    pairs: &'a [[u32; 2]],
+    single: &'a [u32],
+    weights: *const __m256i,
     bias: *const i32,
     finish: Finish,
     channel: usize,
 }
 
-impl Block {
+impl Eight<'_> {
+    /// `Q` times four pixels.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn step<const M: usize>(&self, wide: &[i16], padded: usize, outs: &[*mut u8; STEP]) {
+    unsafe fn step<const Q: usize>(&self, rows: *const u8, stride: usize, outs: &[*mut u8; STEP]) {
         // SAFETY: as the caller says.
         unsafe {
-            let bias: [__m256i; 2] =
-                std::array::from_fn(|j| _mm256_loadu_si256(self.bias.add(8 * j).cast()));
-            let mut sums = [bias; M];
-            let rows: [*const i16; M] = std::array::from_fn(|i| wide.as_ptr().add(i * padded));
-            for group in 0..self.groups {
-                let line = self.weights.add(group).cast::<__m256i>();
-                let weights = [_mm256_load_si256(line), _mm256_load_si256(line.add(1))];
-                for i in 0..M {
-                    let pair = rows[i].add(2 * group).cast::<i32>().read_unaligned();
-                    let pair = _mm256_set1_epi32(pair);
-                    for j in 0..2 {
-                        let products = _mm256_madd_epi16(pair, weights[j]);
-                        sums[i][j] = _mm256_add_epi32(sums[i][j], products);
+            let mut sums = [[_mm256_loadu_si256(self.bias.cast()); 4]; Q];
+            let ones = _mm256_set1_epi16(1);
+            let products = |row: *const u8, weights: __m256i| {
+                let levels = _mm256_set1_epi32(row.cast::<i32>().read_unaligned());
+                _mm256_maddubs_epi16(levels, weights)
+            };
+            let mut weights = self.weights;
+            for &[a, b] in self.pairs {
+                let two = [
+                    _mm256_loadu_si256(weights),
+                    _mm256_loadu_si256(weights.add(1)),
+                ];
+                for (four, sums) in sums.iter_mut().enumerate() {
+                    let row_a = rows.add(a as usize + 4 * four * stride);
+                    let row_b = rows.add(b as usize + 4 * four * stride);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        let a = products(row_a.add(i * stride), two[0]);
+                        let b = products(row_b.add(i * stride), two[1]);
+                        let wide = _mm256_madd_epi16(_mm256_add_epi16(a, b), ones);
+                        *sum = _mm256_add_epi32(*sum, wide);
                     }
                 }
+                weights = weights.add(2);
             }
-            for i in 0..M {
-                let bytes = self.finish.bytes(&sums[i]);
-                _mm_storeu_si128(outs[i].add(self.channel).cast(), bytes);
+            for &offset in self.single {
+                let one = _mm256_loadu_si256(weights);
+                for (four, sums) in sums.iter_mut().enumerate() {
+                    let row = rows.add(offset as usize + 4 * four * stride);
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        let wide = _mm256_madd_epi16(products(row.add(i * stride), one), ones);
+                        *sum = _mm256_add_epi32(*sum, wide);
+                    }
+                }
+                weights = weights.add(1);
+            }
+            for (sums, outs) in sums.iter().zip(outs.as_chunks::<4>().0) {
+                self.finish
+                    .eights(sums, outs.map(|out| out.add(self.channel)));
             }
         }
     }
@@ -319,15 +382,17 @@ impl Channels {
 
 #[target_feature(enable = "avx2")]
 fn peak(rounds: usize) -> u64 {
-    const CHAINS: usize = 8;
-    let (a, w) = (_mm256_set1_epi16(1), _mm256_set1_epi16(2));
+    const CHAINS: usize = 6;
+    let levels: [__m256i; CHAINS] = std::array::from_fn(|i| _mm256_set1_epi8(1 + i as i8));
+    let (w, ones) = (_mm256_set1_epi8(2), _mm256_set1_epi16(1));
     let mut sums = [_mm256_setzero_si256(); CHAINS];
     for _ in 0..rounds {
         let w = std::hint::black_box(w);
-        for sum in &mut sums {
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(a, w));
+        for (sum, levels) in sums.iter_mut().zip(&levels) {
+            let pairs = _mm256_maddubs_epi16(*levels, w);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
         }
     }
     std::hint::black_box(sums);
-    (rounds * CHAINS * 16) as u64
+    (rounds * CHAINS * 32) as u64
 }

@@ -148,6 +148,8 @@ pub struct Packed {
     )]
     /// All sums at their scales fit 16 bits, and all bytes are allowed: nothing to clamp.
     plain: bool,
+    #[cfg(target_arch = "x86_64")]
+    views: avx2::Views,
 }
 
 /// Extent of a depthwise window; 1 × 1 for a product.
@@ -221,6 +223,8 @@ impl Packed {
             flip: 0,
             spills: Vec::new(),
             plain: false,
+            #[cfg(target_arch = "x86_64")]
+            views: avx2::Views::default(),
         }
     }
 

@@ -143,6 +143,8 @@ fn packed(
         flip,
         spills: Vec::new(),
         plain: false,
+        #[cfg(target_arch = "x86_64")]
+        views: super::avx2::Views::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where the pixels of an activation lie in its buffer, and windows over them.
 
 use crate::backbone::kernels::{SLACK, Target};
+use std::ops::Range;
 
 /// How one activation lies in its buffer: rows of pixels, with a border that holds the zero point where a window reaches over
 /// the edge.
@@ -67,18 +68,63 @@ impl Plane {
     }
 
     pub(super) fn fill_border(&self, bytes: &mut [u8]) {
-        if self.border == Border::default() {
-            return;
+        if self.border != Border::default() {
+            let rows = self.border.top + self.height + self.border.bottom;
+            self.fill_border_of(0..rows, &mut bytes[..rows * self.row_bytes()]);
         }
+    }
+
+    /// Fills what is border in `rows`, counted from the first of the border.
+    fn fill_border_of(&self, rows: Range<usize>, bytes: &mut [u8]) {
         let Plane { border, zero, .. } = *self;
-        let (row_bytes, pixel) = (self.row_bytes(), self.pixel_bytes);
-        bytes[..border.top * row_bytes].fill(zero);
-        let last = (border.top + self.height) * row_bytes;
-        bytes[last..last + border.bottom * row_bytes].fill(zero);
-        for row in bytes[border.top * row_bytes..last].chunks_exact_mut(row_bytes) {
-            row[..border.left * pixel].fill(zero);
-            row[(border.left + self.width) * pixel..].fill(zero);
+        let inside = border.top..border.top + self.height;
+        for (y, row) in rows.zip(bytes.chunks_exact_mut(self.row_bytes())) {
+            if inside.contains(&y) {
+                row[..border.left * self.pixel_bytes].fill(zero);
+                row[(border.left + self.width) * self.pixel_bytes..].fill(zero);
+            } else {
+                row.fill(zero);
+            }
         }
+    }
+
+    /// Shares the rows between threads: fills the border and lets `work` fill the rest, told the first of its rows.
+    pub(super) fn share(
+        &self,
+        bytes: &mut [u8],
+        threads: usize,
+        work: &(impl Fn(usize, Target<'_>) + Sync),
+    ) {
+        let rows = self.border.top + self.height + self.border.bottom;
+        let bytes = &mut bytes[..rows * self.row_bytes()];
+        self.share_rows(0..self.height, bytes, threads, work);
+    }
+
+    /// `bytes` are those of `rows`, with the border above the first and below the last.
+    fn share_rows(
+        &self,
+        rows: Range<usize>,
+        bytes: &mut [u8],
+        threads: usize,
+        work: &(impl Fn(usize, Target<'_>) + Sync),
+    ) {
+        let above = if rows.start == 0 { self.border.top } else { 0 };
+        let row_bytes = self.row_bytes();
+        if threads < 2 || rows.len() < 2 {
+            let first = self.border.top + rows.start - above;
+            if self.border != Border::default() {
+                self.fill_border_of(first..first + bytes.len() / row_bytes, bytes);
+            }
+            let inside = &mut bytes[above * row_bytes..][..rows.len() * row_bytes];
+            return work(rows.start, self.target(inside));
+        }
+        let left = threads / 2;
+        let middle = rows.start + (rows.len() * left).div_ceil(threads);
+        let (upper, lower) = bytes.split_at_mut((above + middle - rows.start) * row_bytes);
+        rayon::join(
+            || self.share_rows(rows.start..middle, upper, left, work),
+            || self.share_rows(middle..rows.end, lower, threads - left, work),
+        );
     }
 }
 
