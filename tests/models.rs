@@ -104,6 +104,22 @@ fn every_kernel_and_any_number_of_threads_give_the_committed_features() {
 }
 
 #[test]
+fn integers_are_close_to_the_same_model_in_floats() {
+    for found in installed() {
+        let folder = models().join(&found.card.name);
+        let picture = found.card.golden.clone().unwrap().picture;
+        let picture = decode(&std::fs::read(folder.join(picture)).unwrap()).unwrap();
+        let [integers, floats] = [None, Some("tract")].map(|kernel| {
+            let backbone = Backbone::load(&found, FeatureSet::Final, kernel).unwrap();
+            assert_eq!(backbone.left_in_floats().is_empty(), kernel.is_none());
+            backbone.embed(&picture.rgb).unwrap()
+        });
+        let close = cosine(&integers, &floats);
+        assert!(close > 0.995, "{}: {close}", found.card.name);
+    }
+}
+
+#[test]
 fn a_kernel_that_is_not_there_is_named() {
     let error = Backbone::load(&installed()[0], FeatureSet::Final, Some("abacus"));
     let error = error.err().unwrap().to_string();

@@ -3,7 +3,8 @@
     python benches/versus/backbone.py [--fieldhead target/release/fieldhead] [--rounds 7]
 
 The contestants take turns, so that a neighbour on the machine disturbs all of them alike; each figure is the median over the
-rounds of the median of 30 inferences. onnxruntime runs the same QDQ file with its default optimizations.
+rounds of the median of 30 inferences. onnxruntime runs the same QDQ file with its default optimizations; tract is stock tract on the
+whole file, which it runs in floats (FIELDHEAD_KERNEL=tract).
 """
 
 import argparse
@@ -66,15 +67,16 @@ def main():
         for _ in range(options.rounds):
             for threads, one in ort.items():
                 rows.setdefault(f"onnxruntime, {threads} thread", []).append(time_onnxruntime(one, pixels))
-            for kernel, threads in [(None, 1), (None, 2), ("avx2", 1)]:
+            for kernel, threads in [(None, 1), (None, 2), ("avx2", 1), ("tract", 1)]:
                 said = time_fieldhead(binary, folder, threads, kernel)
                 label = f"fieldhead {said['kernel']}, {threads} thread"
                 rows.setdefault(label, []).append(said["backbone_ms"]["median"])
         peer = statistics.median(rows["onnxruntime, 1 thread"])
-        print(f"{name}\n  {'':32}{'ms':>8}{'ratio':>8}")
+        stock = statistics.median(rows["fieldhead tract, 1 thread"])
+        print(f"{name}\n  {'':32}{'ms':>8}{'to onnxruntime':>16}{'to tract':>10}")
         for label, times in rows.items():
             median = statistics.median(times)
-            print(f"  {label:32}{median:8.2f}{median / peer:8.2f}")
+            print(f"  {label:32}{median:8.2f}{median / peer:16.2f}{median / stock:10.3f}")
         print()
 
 

@@ -3,13 +3,12 @@
 //! Owns: choosing between the two, the outputs, one inference. Invariant: only shapes that the card announced get in or out.
 
 use super::card::{Input, Output};
+use super::float::{self, Floats};
 use super::kernels;
 use super::lower::{Refusal, lower};
 use super::onnx;
 use super::program::Program;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tract_onnx::prelude::*;
 
 /// A network ready to run.
 pub struct Graph {
@@ -21,9 +20,12 @@ pub struct Graph {
 
 enum Engine {
     Integer(Box<Program>),
-    /// With the nodes that could not be lowered.
-    Float(Arc<TypedSimplePlan>, Vec<String>),
+    /// With the nodes that have no integer step.
+    Float(Floats, Vec<String>),
 }
+
+/// What `FIELDHEAD_KERNEL` calls a whole model in floats.
+const IN_FLOATS: &str = "tract";
 
 impl Graph {
     /// Parses `model` and prepares it for `outputs` (in this order). `kernel` names one; without it the processor's fastest is taken.
@@ -37,16 +39,26 @@ impl Graph {
         kernel: Option<&str>,
     ) -> Result<Graph, String> {
         let (height, width) = (input.height as usize, input.width as usize);
-        let mut decoded = onnx::decode(model)?;
-        let graph = decoded.graph.as_mut().ok_or("it holds no graph")?;
         let names: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
-        let picture = [height, width, input.channels as usize];
-        let engine = match lower(graph, picture, &names, kernels::choose(kernel)?) {
-            Ok(program) => Engine::Integer(Box::new(program)),
-            Err(Refusal::Malformed(what)) => return Err(what),
-            Err(Refusal::Left(nodes)) => {
-                let plan = float_plan(model, height, width, &names).map_err(one_line)?;
-                Engine::Float(plan, nodes)
+        let channels = input.channels as usize;
+        let float = |nodes| -> Result<Engine, String> {
+            let picture = float::Input {
+                name: input.name.clone(),
+                shape: vec![1, channels, height, width],
+                kind: float::Kind::U8,
+            };
+            Ok(Engine::Float(Floats::whole(model, picture, &names)?, nodes))
+        };
+        let engine = if kernel == Some(IN_FLOATS) {
+            float(vec!["all nodes (as FIELDHEAD_KERNEL asks)".into()])?
+        } else {
+            let picture = [height, width, channels];
+            let also = |what| format!("{what}, and {IN_FLOATS} for floats");
+            let kernel = kernels::choose(kernel).map_err(also)?;
+            match lower(&mut onnx::decode(model)?, picture, &names, kernel) {
+                Ok(program) => Engine::Integer(Box::new(program)),
+                Err(Refusal::Malformed(what)) => return Err(what),
+                Err(Refusal::Left(nodes)) => float(nodes)?,
             }
         };
         let graph = Graph {
@@ -62,17 +74,10 @@ impl Graph {
     fn check_outputs(&self) -> Result<(), String> {
         for (index, output) in self.outputs.iter().enumerate() {
             let shape = match &self.engine {
-                Engine::Integer(program) => vec![1, program.vectors[program.outputs[index]]],
-                Engine::Float(plan, _) => {
-                    let fact = plan.model().output_fact(index).map_err(one_line)?;
-                    if fact.datum_type != f32::datum_type() {
-                        let got = fact.datum_type;
-                        return Err(format!("output '{}' is {got:?}, not F32", output.name));
-                    }
-                    fact.shape.as_concrete().unwrap_or_default().to_vec()
-                }
+                Engine::Integer(program) => &vec![1, program.vectors[program.outputs[index]]],
+                Engine::Float(floats, _) => &floats.shapes[index],
             };
-            if shape != [1, output.width] {
+            if shape[..] != [1, output.width] {
                 return Err(format!(
                     "output '{}' has shape {shape:?}, the card says [1, {}]",
                     output.name, output.width
@@ -86,7 +91,7 @@ impl Graph {
     pub fn kernel(&self) -> &'static str {
         match &self.engine {
             Engine::Integer(program) => program.kernel.name(),
-            Engine::Float(..) => "tract",
+            Engine::Float(..) => IN_FLOATS,
         }
     }
 
@@ -101,7 +106,7 @@ impl Graph {
     /// Nodes that stay float operators, each with the reason.
     pub fn left(&self) -> &[String] {
         match &self.engine {
-            Engine::Integer(_) => &[],
+            Engine::Integer(program) => &program.left,
             Engine::Float(_, nodes) => nodes,
         }
     }
@@ -122,39 +127,16 @@ impl Graph {
         }
         match &self.engine {
             Engine::Integer(program) if threads > 1 => {
-                Ok(awake(threads, || program.run(pixels, threads, watch)))
+                awake(threads, || program.run(pixels, threads, watch))
             }
-            Engine::Integer(program) => Ok(program.run(pixels, threads, watch)),
-            Engine::Float(plan, _) => self.run_float(plan, pixels),
-        }
-    }
-
-    fn run_float(
-        &self,
-        plan: &Arc<TypedSimplePlan>,
-        pixels: &[u8],
-    ) -> Result<Vec<Vec<f32>>, String> {
-        let (height, width) = (self.height, self.width);
-        let plane = height * width;
-        let mut planar = vec![0u8; pixels.len()];
-        for (index, pixel) in pixels.chunks_exact(3).enumerate() {
-            for (channel, &level) in pixel.iter().enumerate() {
-                planar[channel * plane + index] = level;
+            Engine::Integer(program) => program.run(pixels, threads, watch),
+            Engine::Float(floats, _) => {
+                let area = height * width;
+                let level = |at| pixels[at % area * 3 + at / area];
+                let planar = (0..pixels.len()).map(level).collect();
+                floats.run(vec![float::Numbers::Bytes(planar)])
             }
         }
-        let tensor = Tensor::from_shape(&[1, 3, height, width], &planar).map_err(one_line)?;
-        let values = plan.run(tvec!(tensor.into())).map_err(one_line)?;
-        values
-            .iter()
-            .zip(&self.outputs)
-            .map(|(value, output)| {
-                let numbers = value.to_plain_array_view::<f32>().map_err(one_line)?;
-                if numbers.len() != output.width {
-                    return Err(format!("output '{}' changed its width", output.name));
-                }
-                Ok(numbers.iter().copied().collect())
-            })
-            .collect()
     }
 }
 
@@ -183,27 +165,4 @@ fn awake<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
         }
         work()
     })
-}
-
-fn float_plan(
-    model: &[u8],
-    height: usize,
-    width: usize,
-    outputs: &[&str],
-) -> TractResult<Arc<TypedSimplePlan>> {
-    tract_onnx::onnx()
-        .model_for_read(&mut &*model)?
-        .with_outputs_by_name(outputs)?
-        .with_input_fact(0, u8::fact([1, 3, height, width]).into())?
-        .into_optimized()?
-        .into_runnable()
-}
-
-fn one_line(error: impl std::fmt::Display) -> String {
-    error
-        .to_string()
-        .lines()
-        .map(str::trim)
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -9,30 +9,35 @@
 //! It reads tract's ONNX types and not tract's typed model: there a per-axis DequantizeLinear is cast, subtraction and product
 //! already, and the integers are gone.
 //!
+//! What has no integer step waits ([`Value::Later`]) until a QuantizeLinear or an output needs it; then it and all that led to it from
+//! the last quantized tensors become one step of float operators (`floats`).
+//!
 //! Invariant: a program that comes out does the same as the model up to the rounding of floats; what cannot be lowered is named.
 
 mod convolution;
+mod floats;
 mod memory;
 mod quantization;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod vectors;
 
-use super::kernels::{CHANNEL_ALIGN, Kernel, Sum};
+use super::kernels::{CHANNEL_ALIGN, Kernel};
 use super::onnx::{self, Constant};
 use super::program::{Border, Named, Plane, Program, Step};
 use convolution::Convolution;
 use quantization::{Scale, Weights};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 
 /// Why a model was not lowered.
 #[derive(Debug, PartialEq)]
 pub enum Refusal {
     /// The model makes no sense, for any runtime.
     Malformed(String),
-    /// These nodes have no integer step.
+    /// Nothing is gained by integer steps, or the float ones between them cannot be made: these nodes have no integer step.
     Left(Vec<String>),
 }
 
@@ -43,45 +48,51 @@ const MAX_WEIGHTS: usize = 1 << 26;
 /// The largest scale that is told from a mistake.
 const MAX_SCALE: f32 = 1e9;
 
-/// The steps of `graph`, whose constants it takes, for `outputs`, fed with a picture `[height, width, channels]` of u8.
+/// The steps of `model`, whose constants it takes, for `outputs`, fed with a picture `[height, width, channels]` of u8.
 pub fn lower(
-    graph: &mut GraphProto,
+    model: &mut ModelProto,
     picture: [usize; 3],
     outputs: &[&str],
     kernel: &'static dyn Kernel,
 ) -> Result<Program, Refusal> {
+    let none = || Refusal::Malformed("it holds no graph".into());
+    let graph = model.graph.as_mut().ok_or_else(none)?;
     let constants = onnx::take_constants(graph).map_err(Refusal::Malformed)?;
     let graph = &*graph;
     let mut lowering = Lowering {
         kernel,
+        opsets: &model.opset_import,
+        makers: makers(graph),
+        foreign: graph.initializer.iter().map(|t| t.name.as_str()).collect(),
         constants,
         values: HashMap::new(),
         planes: Vec::new(),
         vectors: Vec::new(),
         steps: Vec::new(),
         zeros: HashMap::new(),
+        rows: HashSet::new(),
         weights: 0,
+        left: Vec::new(),
     };
     let names: Vec<&str> = graph
         .input
         .iter()
         .map(|input| input.name.as_str())
-        .filter(|name| !lowering.constants.contains_key(*name))
+        .filter(|name| !lowering.constants.contains_key(*name) && !lowering.foreign.contains(name))
         .collect();
     let [input] = names[..] else {
         return Err(Refusal::Left(vec![format!("{} inputs", names.len())]));
     };
     let [height, width, channels] = picture;
     let input = lowering.input(input, height, width, channels);
-    let mut left = Vec::new();
     for node in needed(graph, outputs) {
-        let lowered = lowering.node(node);
-        if let Err(why) = lowered {
-            match why {
-                Why::Malformed(what) => return Err(Refusal::Malformed(what)),
-                // What follows a node that is left cannot be lowered either, and says nothing new.
-                Why::Unknown => {}
-                Why::Left(what) => left.push(format!("{} ({what})", title(node))),
+        match lowering.node(node) {
+            Ok(()) => {}
+            Err(Why::Malformed(what)) => return Err(Refusal::Malformed(what)),
+            Err(Why::Left(what)) => {
+                lowering.left.push(format!("{} ({what})", title(node)));
+                let later = node.output.iter().map(|name| (name.as_str(), Value::Later));
+                lowering.values.extend(later);
             }
         }
     }
@@ -89,14 +100,23 @@ pub fn lower(
     for name in outputs {
         match lowering.output(name) {
             Some(vector) => vectors.push(vector),
-            _ if left.is_empty() => left.push(format!("output {name} (not a vector)")),
-            _ => {}
+            None => lowering.left.push(format!("output {name} (not a vector)")),
         }
     }
-    if !left.is_empty() {
-        return Err(Refusal::Left(left));
+    let products = |named: &Named| named.macs > 0;
+    if vectors.len() < outputs.len() || !lowering.steps.iter().any(products) {
+        return Err(Refusal::Left(lowering.left));
     }
     lowering.finish(input, vectors)
+}
+
+/// Which node makes each tensor.
+fn makers(graph: &GraphProto) -> HashMap<&str, &NodeProto> {
+    let mut makers = HashMap::new();
+    for node in &graph.node {
+        makers.extend(node.output.iter().map(|name| (name.as_str(), node)));
+    }
+    makers
 }
 
 /// The nodes that the outputs need, in order.
@@ -126,8 +146,6 @@ fn title(node: &NodeProto) -> String {
 enum Why {
     Malformed(String),
     Left(&'static str),
-    /// It takes the output of a node that was left.
-    Unknown,
 }
 
 /// What a name of the model stands for.
@@ -145,6 +163,10 @@ enum Value {
     Sums { sums: Rc<Sums>, range: [f32; 2] },
     /// Numbers of one pixel: `[1, length]` when they are flat, or `[1, length, 1, 1]`.
     Vector { vector: usize, flat: bool },
+    /// Numbers of another shape, in the order of ONNX.
+    Tensor { vector: usize, shape: Vec<usize> },
+    /// What has no integer step, not made yet.
+    Later,
 }
 
 enum Sums {
@@ -157,15 +179,24 @@ enum Sums {
 
 struct Lowering<'a> {
     kernel: &'static dyn Kernel,
+    opsets: &'a [OperatorSetIdProto],
+    /// Which node makes each tensor.
+    makers: HashMap<&'a str, &'a NodeProto>,
     constants: HashMap<String, Rc<Constant>>,
+    /// Constants of other types.
+    foreign: HashSet<&'a str>,
     values: HashMap<&'a str, Value>,
     planes: Vec<Plane>,
     vectors: Vec<usize>,
     steps: Vec<Named>,
     /// Zero point with which each plane is read.
     zeros: HashMap<usize, u8>,
+    /// Planes of one pixel that are a row, `[1, channels]`, in the model.
+    rows: HashSet<usize>,
     /// Weights of the steps so far.
     weights: usize,
+    /// Nodes without an integer step, each with the reason.
+    left: Vec<String>,
 }
 
 impl<'a> Lowering<'a> {
@@ -198,6 +229,7 @@ impl<'a> Lowering<'a> {
             input,
             outputs,
             steps: self.steps,
+            left: self.left,
             idle: Default::default(),
         })
     }
@@ -236,8 +268,17 @@ impl<'a> Lowering<'a> {
         if let Some(value) = self.values.get(name) {
             return Ok(value.clone());
         }
+        if self.foreign.contains(name) {
+            return Err(Why::Left("a constant is neither f32 nor an integer"));
+        }
         let constant = self.constants.get(name).cloned();
-        constant.map(Value::Constant).ok_or(Why::Unknown)
+        let missing = || {
+            Why::Malformed(format!(
+                "{} takes '{name}', which nothing makes",
+                title(node)
+            ))
+        };
+        constant.map(Value::Constant).ok_or_else(missing)
     }
 
     fn real(&self, node: &NodeProto, index: usize) -> Result<(usize, Scale), Why> {
@@ -256,6 +297,12 @@ impl<'a> Lowering<'a> {
 
     /// The vector of an output. Bytes of one pixel become numbers as the maximum of that pixel.
     fn output(&mut self, name: &str) -> Option<usize> {
+        if matches!(self.values.get(name)?, Value::Later) {
+            return match self.make(name)? {
+                Value::Vector { vector, .. } => Some(vector),
+                _ => None,
+            };
+        }
         match self.values.get(name)? {
             Value::Vector { vector, .. } => Some(*vector),
             &Value::Real { plane, scale } => {
@@ -308,7 +355,12 @@ impl<'a> Lowering<'a> {
     fn quantize(&mut self, node: &NodeProto) -> Result<Value, Why> {
         let scale = self.scale_of(node)?;
         let Scale { zero, signed, .. } = scale;
-        let plane = match self.value(node, 0)? {
+        let mut value = self.value(node, 0)?;
+        if matches!(value, Value::Later) {
+            let made = self.make(&node.input[0]);
+            value = made.ok_or(Why::Left("what it takes cannot be made of floats"))?;
+        }
+        let plane = match value {
             Value::Sums { sums, range } => {
                 let [low, high] = range.map(|x| {
                     let level = f64::from(x) / f64::from(scale.scale) + f64::from(zero);
@@ -326,110 +378,40 @@ impl<'a> Lowering<'a> {
                 let nothing = Scale { scale: 0.0, ..from };
                 self.emit_sum(node, (plane, from), (plane, nothing), scale, [0, 255])?
             }
-            Value::Vector { vector, .. } => {
-                let plane = self.new_plane(1, 1, self.vectors[vector], zero);
-                let step = Step::Quantize {
-                    vector,
-                    to: plane,
-                    scale: scale.scale,
-                };
-                self.push(node, 0, step);
+            Value::Vector { vector, flat } => {
+                let size = [1, 1, self.vectors[vector]];
+                let plane = self.emit_quantize(node, vector, size, scale);
+                if flat {
+                    self.rows.insert(plane);
+                }
                 plane
+            }
+            Value::Tensor { vector, shape } => {
+                let &[1, channels, height, width] = &shape[..] else {
+                    return Err(Why::Left("its input is neither a picture nor a vector"));
+                };
+                self.emit_quantize(node, vector, [height, width, channels], scale)
             }
             _ => return Err(Why::Left("its input is a plain float")),
         };
         Ok(Value::Bytes { plane, signed })
     }
 
-    fn emit_sum(
+    fn emit_quantize(
         &mut self,
         node: &NodeProto,
-        a: (usize, Scale),
-        b: (usize, Scale),
-        to: Scale,
-        [low, high]: [u8; 2],
-    ) -> Result<usize, Why> {
-        let [scale_a, scale_b] = [a, b].map(|(_, from)| from.scale / to.scale);
-        if !(scale_a <= 2048.0 && scale_b <= 2048.0) {
-            return Err(Why::Left("its scales are too far apart"));
-        }
-        let Plane {
-            height,
-            width,
-            channels,
-            ..
-        } = self.planes[a.0];
-        let padded = |plane: usize| self.planes[plane].pixel_bytes.is_multiple_of(CHANNEL_ALIGN);
-        if !padded(a.0) || !padded(b.0) {
-            return Err(Why::Left("it changes the picture itself"));
-        }
-        let plane = self.new_plane(height, width, channels, to.zero);
-        let sum = Sum {
-            scale_a,
-            scale_b,
-            fixed: f32::from(to.zero)
-                - (scale_a * f32::from(a.1.zero) + scale_b * f32::from(b.1.zero)),
-            low,
-            high,
-        };
-        let step = Step::Add {
-            a: a.0,
-            b: b.0,
+        vector: usize,
+        [height, width, channels]: [usize; 3],
+        scale: Scale,
+    ) -> usize {
+        let plane = self.new_plane(height, width, channels, scale.zero);
+        let step = Step::Quantize {
+            vector,
             to: plane,
-            sum,
+            scale: scale.scale,
         };
         self.push(node, 0, step);
-        Ok(plane)
-    }
-
-    fn add(&mut self, node: &NodeProto) -> Result<Value, Why> {
-        let (a, b) = (self.real(node, 0)?, self.real(node, 1)?);
-        let [shape_a, shape_b] = [a.0, b.0].map(|plane| {
-            let plane = &self.planes[plane];
-            (plane.height, plane.width, plane.channels)
-        });
-        if shape_a != shape_b {
-            return Err(Why::Left("its inputs have different shapes"));
-        }
-        Ok(Value::Sums {
-            sums: Rc::new(Sums::Add { a, b }),
-            range: [f32::NEG_INFINITY, f32::INFINITY],
-        })
-    }
-
-    fn clip(&self, node: &NodeProto, [low, high]: [f32; 2]) -> Result<Value, Why> {
-        match self.value(node, 0)? {
-            Value::Sums { sums, range } => Ok(Value::Sums {
-                sums,
-                range: [range[0].clamp(low, high), range[1].clamp(low, high)],
-            }),
-            _ => Err(Why::Left("it does not follow an integer step")),
-        }
-    }
-
-    fn clip_range(&self, node: &NodeProto) -> Result<[f32; 2], Why> {
-        let bound = |index: usize, attribute: &str, open: f32| {
-            let named = node.input.get(index).filter(|name| !name.is_empty());
-            match named {
-                None => Ok(onnx::float(node, attribute).unwrap_or(open)),
-                Some(name) => self
-                    .constants
-                    .get(name.as_str())
-                    .and_then(|constant| constant.f32s()?.first().copied())
-                    .ok_or(Why::Left("a bound is not a constant")),
-            }
-        };
-        let range = [
-            bound(1, "min", f32::NEG_INFINITY)?,
-            bound(2, "max", f32::INFINITY)?,
-        ];
-        if range[0] <= range[1] {
-            return Ok(range);
-        }
-        Err(Why::Malformed(format!(
-            "{} clips to {range:?}",
-            title(node)
-        )))
+        plane
     }
 
     /// Makes room around a plane for the windows over it.

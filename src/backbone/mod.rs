@@ -11,6 +11,7 @@
 
 pub mod card;
 pub mod find;
+mod float;
 mod graph;
 #[expect(unsafe_code, reason = "vector instructions have no safe form")]
 mod kernels;
@@ -65,8 +66,8 @@ pub struct Backbone {
 }
 
 impl Backbone {
-    /// Reads, checks and prepares a model for the outputs that `set` needs. `kernel` names one of [`kernels`]; without it the
-    /// processor's fastest is taken.
+    /// Reads, checks and prepares a model for the outputs that `set` needs. `kernel` names one of [`kernels`], or `tract` for the
+    /// whole model in floats; without it the processor's fastest is taken.
     pub fn load(
         found: &Found,
         set: FeatureSet,

@@ -43,6 +43,27 @@ impl Constant {
         }
     }
 
+    /// As the format has it.
+    pub fn tensor(&self, name: &str) -> TensorProto {
+        fn raw<const N: usize, T: Copy>(numbers: &[T], bytes: fn(T) -> [u8; N]) -> Vec<u8> {
+            numbers.iter().flat_map(|&x| bytes(x)).collect()
+        }
+        let (kind, raw_data) = match &self.numbers {
+            Numbers::F32(numbers) => (DataType::Float, raw(numbers, f32::to_le_bytes)),
+            Numbers::I8(numbers) => (DataType::Int8, raw(numbers, i8::to_le_bytes)),
+            Numbers::U8(numbers) => (DataType::Uint8, numbers.clone()),
+            Numbers::I32(numbers) => (DataType::Int32, raw(numbers, i32::to_le_bytes)),
+            Numbers::I64(numbers) => (DataType::Int64, raw(numbers, i64::to_le_bytes)),
+        };
+        TensorProto {
+            name: name.into(),
+            dims: self.shape.iter().map(|&side| side as i64).collect(),
+            data_type: kind as i32,
+            raw_data,
+            ..Default::default()
+        }
+    }
+
     /// Integers of any width.
     pub fn integers(&self) -> Option<Vec<i64>> {
         Some(match &self.numbers {
@@ -55,18 +76,19 @@ impl Constant {
     }
 }
 
-/// Takes all constants out of a graph, by name. A tensor of a type that is not in [`Numbers`] is left out: what needs it is not
-/// lowered.
+/// Takes all constants out of a graph, by name. A tensor of a type that is not in [`Numbers`] stays: what needs it is not lowered.
 ///
 /// # Errors
 /// A tensor whose shape and numbers do not agree.
 pub fn take_constants(graph: &mut GraphProto) -> Result<HashMap<String, Rc<Constant>>, String> {
     let mut found = HashMap::new();
     for mut tensor in std::mem::take(&mut graph.initializer) {
-        let name = std::mem::take(&mut tensor.name);
-        let read = constant(&tensor).map_err(|what| format!("the constant '{name}' {what}"))?;
-        if let Some(constant) = read {
-            found.insert(name, Rc::new(constant));
+        let name = &tensor.name;
+        match constant(&tensor).map_err(|what| format!("the constant '{name}' {what}"))? {
+            Some(constant) => {
+                found.insert(std::mem::take(&mut tensor.name), Rc::new(constant));
+            }
+            None => graph.initializer.push(tensor),
         }
     }
     Ok(found)

@@ -9,6 +9,7 @@ mod plane;
 
 pub use plane::{Border, Plane, Slide, run_bytes};
 
+use super::float::{Floats, Numbers};
 use super::kernels::{Kernel, Packed, Portable, SLACK, Source, Sum, Target};
 use std::sync::Mutex;
 
@@ -50,7 +51,7 @@ pub enum Step {
         to: usize,
         factors: Vec<f32>,
     },
-    /// Numbers as a plane of one pixel: `clamp(round(x / scale) + zero)`.
+    /// Numbers, in the order of ONNX, as a plane: `clamp(round(x / scale) + zero)`.
     Quantize {
         vector: usize,
         to: usize,
@@ -58,6 +59,23 @@ pub enum Step {
     },
     /// A plane as one pixel, its channels in the order of ONNX: channel by channel, row by row.
     Flatten { from: usize, to: usize },
+    /// Operators that have no integer step.
+    Floats {
+        floats: Floats,
+        feeds: Vec<Feed>,
+        to: usize,
+    },
+}
+
+/// What goes into [`Step::Floats`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Feed {
+    /// The bytes of a plane, in the order of ONNX and of the type that they have there.
+    Plane {
+        plane: usize,
+        signed: bool,
+    },
+    Vector(usize),
 }
 
 impl Step {
@@ -72,6 +90,7 @@ impl Step {
             Step::Scale { .. } => "scale",
             Step::Quantize { .. } => "quantize",
             Step::Flatten { .. } => "flatten",
+            Step::Floats { .. } => "floats",
         }
     }
 }
@@ -95,6 +114,8 @@ pub struct Program {
     /// Vectors that come out.
     pub outputs: Vec<usize>,
     pub steps: Vec<Named>,
+    /// Nodes that have no integer step, each with the reason.
+    pub left: Vec<String>,
     /// Buffers that no run uses at the moment.
     pub idle: Mutex<Vec<Memory>>,
 }
@@ -113,11 +134,11 @@ impl Program {
         pixels: &[u8],
         threads: usize,
         watch: &mut (dyn FnMut(usize) + Send),
-    ) -> Vec<Vec<f32>> {
+    ) -> Result<Vec<Vec<f32>>, String> {
         let mut memory = self.take_memory();
         self.place(pixels, &mut memory.buffers, threads);
         for (index, named) in self.steps.iter().enumerate() {
-            self.step(&named.step, &mut memory, threads);
+            self.step(&named.step, &mut memory, threads)?;
             watch(index);
         }
         let vectors = self.outputs.iter().map(|&v| memory.vectors[v].clone());
@@ -125,7 +146,7 @@ impl Program {
         if let Ok(mut idle) = self.idle.lock() {
             idle.push(memory);
         }
-        outputs
+        Ok(outputs)
     }
 
     fn take_memory(&self) -> Memory {
@@ -159,7 +180,9 @@ impl Program {
         });
     }
 
-    fn step(&self, step: &Step, memory: &mut Memory, threads: usize) {
+    /// # Errors
+    /// What a float operator says; integer steps cannot fail.
+    fn step(&self, step: &Step, memory: &mut Memory, threads: usize) -> Result<(), String> {
         match step {
             Step::Product {
                 from,
@@ -235,11 +258,22 @@ impl Program {
                 let flip = self.kernel.flip();
                 let bytes = &mut memory.buffers[plane.buffer];
                 plane.fill_border(bytes);
-                let first = plane.at(0, 0);
-                for (to, x) in bytes[first..].iter_mut().zip(&memory.vectors[*vector]) {
+                for (at, x) in plane.in_order().zip(&memory.vectors[*vector]) {
                     let level = (x / scale).round_ties_even() + f32::from(plane.zero ^ flip);
-                    *to = level.clamp(0.0, 255.0) as u8 ^ flip;
+                    bytes[at] = level.clamp(0.0, 255.0) as u8 ^ flip;
                 }
+            }
+            Step::Floats { floats, feeds, to } => {
+                let numbers = feeds.iter().map(|feed| match *feed {
+                    Feed::Plane { plane, signed } => {
+                        let plane = &self.planes[plane];
+                        let bytes = &memory.buffers[plane.buffer];
+                        let flip = self.kernel.flip() ^ if signed { 0x80 } else { 0 };
+                        Numbers::Bytes(plane.in_order().map(|at| bytes[at] ^ flip).collect())
+                    }
+                    Feed::Vector(vector) => Numbers::F32(memory.vectors[vector].clone()),
+                });
+                memory.vectors[*to] = floats.run(numbers.collect())?.swap_remove(0);
             }
             Step::Flatten { from, to } => {
                 let mut bytes = std::mem::take(&mut memory.buffers[self.planes[*to].buffer]);
@@ -247,10 +281,14 @@ impl Program {
                 let to_plane = &self.planes[*to];
                 to_plane.fill_border(&mut bytes);
                 let first = to_plane.at(0, 0);
-                flatten(plane, &memory.buffers[plane.buffer], &mut bytes[first..]);
+                let from = &memory.buffers[plane.buffer];
+                for (to, at) in bytes[first..].iter_mut().zip(plane.in_order()) {
+                    *to = from[at];
+                }
                 memory.buffers[self.planes[*to].buffer] = bytes;
             }
         }
+        Ok(())
     }
 
     /// Lets `work` fill the rows of plane `to` from plane `from`, shared between threads. It is told the first of its rows.
@@ -387,17 +425,4 @@ fn pool(plane: &Plane, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
         }
     }
     found
-}
-
-fn flatten(plane: &Plane, bytes: &[u8], to: &mut [u8]) {
-    let mut out = to.iter_mut();
-    for channel in 0..plane.channels {
-        for y in 0..plane.height {
-            for x in 0..plane.width {
-                if let Some(out) = out.next() {
-                    *out = bytes[plane.at(y as isize, x as isize) + channel];
-                }
-            }
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! `bench`: what this machine needs for each step of the job.
 
 use super::args::Bench;
-use super::context::{Context, now_us};
+use super::context::{Context, in_floats, now_us};
 use super::output::{ms_since, round};
 use anyhow::Result;
 use fieldhead::backbone::Operator;
@@ -76,9 +76,8 @@ pub fn run(context: &Context, options: &Bench) -> Result<()> {
     for (kind, us) in inference.by_kind() {
         lines.push(("", format!("{kind:12} {us:8.0} µs")));
     }
-    if let Some(first) = backbone.left_in_floats().first() {
-        let more = backbone.left_in_floats().len() - 1;
-        lines.push(("in floats", format!("{first}, and {more} more")));
+    if let Some(floats) = in_floats(backbone) {
+        lines.push(("in floats", floats));
     }
     lines.extend([
         (

@@ -3,7 +3,7 @@
 use super::args::Common;
 use super::output::Output;
 use anyhow::Result;
-use fieldhead::backbone::{self, Found, find};
+use fieldhead::backbone::{self, Backbone, Found, find};
 use fieldhead::config::Settings;
 use fieldhead::features::Recipe;
 use fieldhead::pipeline::{Embedder, PipelineError};
@@ -62,12 +62,22 @@ impl Context {
 
     /// The backbone of the settings, loaded, with the view of the settings.
     pub fn embedder(&self) -> Result<Embedder> {
-        Ok(Embedder::load(
+        let embedder = Embedder::load(
             &self.found()?,
             self.settings.fit,
             self.settings.features,
             self.kernel.as_deref(),
-        )?)
+        )?;
+        self.name_floats(&embedder);
+        Ok(embedder)
+    }
+
+    /// Says once which operators of the backbone have no integer step: they are slower, not wrong.
+    fn name_floats(&self, embedder: &Embedder) {
+        if let Some(floats) = in_floats(embedder.backbone()) {
+            let name = &embedder.recipe().backbone;
+            self.out.note(format!("{name} runs in floats: {floats}"));
+        }
     }
 
     /// The recipe of the settings; reads the card, not the model.
@@ -93,7 +103,9 @@ impl Context {
                     hash: backbone::short(&recipe.backbone_hash),
                 })?,
         };
-        Embedder::for_recipe(&found, recipe, self.kernel.as_deref())
+        let embedder = Embedder::for_recipe(&found, recipe, self.kernel.as_deref())?;
+        self.name_floats(&embedder);
+        Ok(embedder)
     }
 
     pub fn open(&self) -> Result<Store> {
@@ -136,4 +148,14 @@ pub fn now_us() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_micros() as u64)
+}
+
+/// The first node that runs in floats, and how many more there are.
+pub fn in_floats(backbone: &Backbone) -> Option<String> {
+    let left = backbone.left_in_floats();
+    let first = left.first()?;
+    Some(match left.len() - 1 {
+        0 => first.clone(),
+        more => format!("{first}, and {more} more"),
+    })
 }

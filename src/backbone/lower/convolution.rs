@@ -22,6 +22,8 @@ pub struct Convolution {
     shape: [usize; 4],
     /// In real numbers, one an output; empty for none.
     bias: Vec<f64>,
+    /// The output is a row, `[1, outputs]`.
+    row: bool,
 }
 
 impl<'a> Lowering<'a> {
@@ -118,6 +120,7 @@ impl<'a> Lowering<'a> {
             weights,
             shape: [outputs, inputs, height, width],
             bias,
+            row: false,
         }))
     }
 
@@ -144,7 +147,7 @@ impl<'a> Lowering<'a> {
             Rc::new(transpose(&weights, rows, columns)?)
         };
         let &[outputs, inputs] = weights.shape() else {
-            return Err(Why::Unknown);
+            return Err(Why::Left("its weights are not a matrix"));
         };
         let bias = match gemm {
             true => self.bias(node, 2, Some(outputs))?,
@@ -165,6 +168,7 @@ impl<'a> Lowering<'a> {
             weights,
             shape: [outputs, inputs, 1, 1],
             bias,
+            row: true,
         }))
     }
 
@@ -193,7 +197,7 @@ impl<'a> Lowering<'a> {
                 let numbers = bias.f32s().ok_or(Why::Left("its bias is no number"))?;
                 Ok(numbers.iter().map(|&x| x.into()).collect())
             }
-            _ => Err(Why::Unknown),
+            _ => Err(Why::Left("its bias is not a constant")),
         }
     }
 
@@ -249,6 +253,9 @@ impl<'a> Lowering<'a> {
             && convolution.slide.dilation == [1, 1]
             && convolution.slide.stride[0] == convolution.slide.stride[1];
         let plane = self.new_plane(out_height, out_width, outputs, to.zero);
+        if convolution.row {
+            self.rows.insert(plane);
+        }
         let step = if depthwise {
             self.count_weights(bytes.len())?;
             self.depthwise(convolution, &bytes, &requant, from, plane)

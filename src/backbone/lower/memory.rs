@@ -1,13 +1,14 @@
 //! Which buffer each plane lies in: planes whose lives do not overlap share one.
 
 use super::{Named, Plane, Step};
+use crate::backbone::program::Feed;
 
 /// Assigns buffers, in order of the steps, to the free one that is nearest in size.
 pub fn assign(planes: &mut [Plane], steps: &[Named], input: usize) {
     let mut last_use = vec![0; planes.len()];
     for (index, named) in steps.iter().enumerate() {
         let (reads, _) = uses(&named.step);
-        for plane in reads.into_iter().flatten() {
+        for plane in reads {
             last_use[plane] = index;
         }
     }
@@ -32,7 +33,7 @@ pub fn assign(planes: &mut [Plane], steps: &[Named], input: usize) {
                 buffers[buffer].1 = true;
             }
         }
-        for plane in reads.into_iter().flatten() {
+        for plane in reads {
             if last_use[plane] == index {
                 buffers[planes[plane].buffer].1 = true;
             }
@@ -41,14 +42,21 @@ pub fn assign(planes: &mut [Plane], steps: &[Named], input: usize) {
 }
 
 /// Planes that a step reads, and the one it writes.
-fn uses(step: &Step) -> ([Option<usize>; 2], Option<usize>) {
-    match *step {
-        Step::Product { from, to, .. }
+fn uses(step: &Step) -> (Vec<usize>, Option<usize>) {
+    match step {
+        &(Step::Product { from, to, .. }
         | Step::Depthwise { from, to, .. }
-        | Step::Flatten { from, to } => ([Some(from), None], Some(to)),
-        Step::Add { a, b, to, .. } => ([Some(a), Some(b)], Some(to)),
-        Step::Pool { from, .. } => ([Some(from), None], None),
-        Step::Quantize { to, .. } => ([None, None], Some(to)),
-        Step::Scale { .. } => ([None, None], None),
+        | Step::Flatten { from, to }) => (vec![from], Some(to)),
+        &Step::Add { a, b, to, .. } => (vec![a, b], Some(to)),
+        &Step::Pool { from, .. } => (vec![from], None),
+        &Step::Quantize { to, .. } => (vec![], Some(to)),
+        Step::Scale { .. } => (vec![], None),
+        Step::Floats { feeds, .. } => {
+            let planes = feeds.iter().filter_map(|feed| match feed {
+                Feed::Plane { plane, .. } => Some(*plane),
+                Feed::Vector(_) => None,
+            });
+            (planes.collect(), None)
+        }
     }
 }

@@ -75,6 +75,7 @@ impl Lowering<'_> {
         let from = self.planes[plane];
         let numbers = from.height * from.width * from.channels;
         let to = self.new_plane(1, 1, numbers, from.zero ^ self.kernel.flip());
+        self.rows.insert(to);
         self.push(node, 0, Step::Flatten { from: plane, to });
         Ok(match value {
             Value::Real { scale, .. } => Value::Real { plane: to, scale },

@@ -55,6 +55,15 @@ impl Plane {
         row * self.row_bytes() + column * self.pixel_bytes
     }
 
+    /// Where each byte lies, in the order of ONNX: channel by channel, row by row.
+    pub fn in_order(self) -> impl Iterator<Item = usize> {
+        let row = move |channel, y| {
+            (0..self.width).map(move |x| self.at(y as isize, x as isize) + channel)
+        };
+        let channel = move |channel| (0..self.height).flat_map(move |y| row(channel, y));
+        (0..self.channels).flat_map(channel)
+    }
+
     /// Whole rows as a kernel's target.
     pub(super) fn target<'a>(&self, rows: &'a mut [u8]) -> Target<'a> {
         Target {
