@@ -19,6 +19,8 @@ const SCALE: f32 = 0.05;
 struct Maker {
     graph: GraphProto,
     random: SplitMix64,
+    /// [`SIDE`], or 1 for a model of one dimension.
+    height: usize,
 }
 
 impl Maker {
@@ -27,6 +29,7 @@ impl Maker {
         let mut maker = Maker {
             graph: GraphProto::default(),
             random: SplitMix64::new(3),
+            height: SIDE,
         };
         let fact = TypeValue::TensorType(TensorType {
             elem_type: DataType::Uint8 as i32,
@@ -152,20 +155,23 @@ impl Maker {
     }
 
     fn lower(&self, kernel: &'static dyn Kernel) -> Result<Program, Refusal> {
-        let picture = [SIDE, SIDE, CHANNELS];
+        let picture = [self.height, SIDE, CHANNELS];
         lower(&mut self.model(), picture, &["out"], kernel)
     }
 
     /// What tract gives for a planar picture.
     fn float(&self, planar: &[u8]) -> Vec<f32> {
-        let shape = [1, CHANNELS, SIDE, SIDE];
+        let shape = match self.height {
+            1 => &[1, CHANNELS, SIDE][..],
+            height => &[1, CHANNELS, height, SIDE],
+        };
         let plan = tract_onnx::onnx()
             .model_for_proto_model(&self.model())
             .and_then(|m| m.with_outputs_by_name(["out"]))
             .and_then(|m| m.with_input_fact(0, u8::fact(shape).into()))
             .and_then(|m| m.into_optimized()?.into_runnable())
             .unwrap();
-        let tensor = Tensor::from_shape(&shape, planar).unwrap();
+        let tensor = Tensor::from_shape(shape, planar).unwrap();
         let out = plan.run(tvec!(tensor.into())).unwrap();
         out[0]
             .to_plain_array_view::<f32>()
@@ -177,11 +183,12 @@ impl Maker {
 
     /// Every kernel gives the same, twice, and tract gives it too up to a rounding of the last quantization.
     fn agrees(mut self) {
-        let pixels: Vec<u8> = (0..SIDE * SIDE * CHANNELS)
+        let area = self.height * SIDE;
+        let pixels: Vec<u8> = (0..area * CHANNELS)
             .map(|_| self.random.below(256) as u8)
             .collect();
         let planar: Vec<u8> = (0..pixels.len())
-            .map(|at| pixels[at % (SIDE * SIDE) * CHANNELS + at / (SIDE * SIDE)])
+            .map(|at| pixels[at % area * CHANNELS + at / area])
             .collect();
         let expected = self.float(&planar);
         let mut first: Option<Vec<f32>> = None;
@@ -271,6 +278,23 @@ fn groups_and_dilations() {
         &[("group", &[4]), ("pads", &[1, 1, 1, 1])],
     );
     maker.convolve("b", "c", &[8, 8, 3, 3], &[("dilations", &[2, 2])]);
+    maker.pool("GlobalMaxPool", "c", "out");
+    maker.agrees();
+}
+
+#[test]
+fn convolutions_of_one_dimension() {
+    let mut maker = Maker::new();
+    maker.height = 1;
+    maker.convolve("x", "a", &[20, CHANNELS, 3], &[("pads", &[1, 1])]);
+    maker.convolve(
+        "a",
+        "b",
+        &[20, 1, 5],
+        &[("group", &[20]), ("pads", &[2, 2])],
+    );
+    let lists: [(&str, &[i64]); 2] = [("strides", &[2]), ("dilations", &[2])];
+    maker.convolve("b", "c", &[6, 20, 3], &lists);
     maker.pool("GlobalMaxPool", "c", "out");
     maker.agrees();
 }
