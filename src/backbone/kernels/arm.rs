@@ -3,7 +3,8 @@
 //! The innermost loops are written as assembly: a tile takes all 32 vector registers, which a compiler that moves one of them to
 //! memory would spoil, and the instructions of later revisions (`sdot`, `smmla`) have no intrinsics in stable Rust.
 
-use super::{Line, Matrix, Packed, Requant, Sum, Window, pack_groups, portable};
+use super::portable::{self, ROUNDER};
+use super::{Line, Matrix, Packed, Requant, Sum, Window, pack_groups};
 use std::arch::aarch64::*;
 
 /// Bits turned in stored activations: u8 levels become signed numbers.
@@ -41,14 +42,16 @@ pub fn packed(
     lines: Vec<Line>,
 ) -> Packed {
     let mut requant = requant.clone();
-    let mut plain = requant.low == u8::MIN && requant.high == u8::MAX;
+    let whole = requant.low == u8::MIN && requant.high == u8::MAX;
+    let mut plain = whole && requant.zero_point.is_multiple_of(2);
     let rows = matrix.weights.chunks_exact(matrix.k);
     let numbers = requant.bias.iter_mut().zip(&requant.multiplier);
     for ((bias, &multiplier), row) in numbers.zip(rows) {
         *bias += 128 * row.iter().map(|&w| i32::from(w)).sum::<i32>();
         let weights: i64 = row.iter().map(|&w| i64::from(w).abs()).sum();
         let most = i64::from(*bias).abs() + 128 * weights;
-        plain &= most as f64 * f64::from(multiplier) < f64::from(i16::MAX - 1);
+        // With room for a zero point beside it.
+        plain &= most as f64 * f64::from(multiplier) < f64::from(i16::MAX - 256);
     }
     Packed {
         flip: FLIP,
@@ -161,22 +164,26 @@ impl Finish {
         let multiplier: [float32x4_t; V] =
             std::array::from_fn(|j| unsafe { vld1q_f32(self.multiplier.add(4 * j)) });
         let zero = vdupq_n_s16(self.zero);
+        let rounder = vdupq_n_f32(ROUNDER + f32::from(self.zero));
         let (low, high) = (vdupq_n_s8(self.low), vdupq_n_s8(self.high));
-        // Multiplied, rounded to even, and narrowed to 16 bits.
+        // Multiplied, rounded to even, narrowed to 16 bits, and moved by the zero point.
         let shorts = |sums: &[int32x4_t; V], j: usize| {
             let scaled = |j: usize| vmulq_f32(vcvtq_f32_s32(sums[j]), multiplier[j]);
-            let (a, b) = (vcvtnq_s32_f32(scaled(j)), vcvtnq_s32_f32(scaled(j + 1)));
-            let shorts = if PLAIN {
-                vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b))
+            let (a, b) = (scaled(j), scaled(j + 1));
+            if PLAIN {
+                // A number so large that it leaves no room for fractions rounds; the integer is the low half of the bits. It takes an
+                // even zero point with it, which no tie minds.
+                let (a, b) = (vaddq_f32(a, rounder), vaddq_f32(b, rounder));
+                vuzp1q_s16(vreinterpretq_s16_f32(a), vreinterpretq_s16_f32(b))
             } else {
-                vqmovn_high_s32(vqmovn_s32(a), b)
-            };
-            vqaddq_s16(shorts, zero)
+                let (a, b) = (vcvtnq_s32_f32(a), vcvtnq_s32_f32(b));
+                vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero)
+            }
         };
         for (sums, to) in sums.iter().zip(to) {
             for j in (0..V).step_by(4) {
                 let left = vqmovn_s16(shorts(sums, j));
-                // SAFETY: as the caller says.
+                // SAFETY: as the caller of `store` says.
                 unsafe {
                     if j + 4 <= V {
                         let mut bytes = vqmovn_high_s16(left, shorts(sums, j + 2));

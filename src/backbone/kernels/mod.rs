@@ -146,7 +146,7 @@ pub struct Packed {
         not(target_arch = "aarch64"),
         expect(dead_code, reason = "only the Arm kernels look at it")
     )]
-    /// All sums at their scales fit 16 bits, and all bytes are allowed: nothing to clamp.
+    /// All sums at their scales fit 16 bits, all bytes are allowed, and the zero point is even: nothing to clamp, and no tie to mind.
     plain: bool,
     #[cfg(target_arch = "x86_64")]
     views: avx2::Views,

@@ -6,7 +6,7 @@ pub struct Portable;
 
 /// Added to an f32 below 2²², this leaves no room for a fraction: the sum is rounded, half to even, and its lowest bits are the
 /// integer.
-const ROUNDER: f32 = 12_582_912.0;
+pub const ROUNDER: f32 = 12_582_912.0;
 
 /// The integer nearest to a number below 2²², ties to even.
 #[inline(always)]
