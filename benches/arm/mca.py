@@ -147,14 +147,15 @@ def path(code, loop, taken=()):
         i = at[one.target] if one.name == "b" or one.name == "tbnz" and int(bit[1]) in taken else i + 1
 
 
-def finish(code, last, without):
-    """Instructions that turn 64 sums into bytes, in one straight piece that ends in `last` and has nothing of `without`."""
+def finish(code, rounding, last, without):
+    """Instructions that turn 64 sums into bytes by 16 of `rounding`, in one straight piece that ends in `last` and has nothing of
+    `without`."""
     piece = []
     for one in code:
         piece.append(one)
         if one.target is not None:
             names = [i.name for i in piece]
-            if one.name == last and names.count("fcvtns") == 16 and without not in names:
+            if one.name == last and names.count(rounding) == 16 and without not in names:
                 while piece[0].name not in ("scvtf", "ldp"):
                     del piece[0]
                 return piece
@@ -361,12 +362,11 @@ class Tables:
 
     def finishes(self):
         """Variants of the requantization of 64 sums."""
-        plain = finish(self.code["depthwise"], "b.cc", "smin")
+        code = self.code["depthwise"]
+        plain = finish(code, "fadd", "b.cc", "smin")
         yield "plain", plain
-        yield "plain, fadd for fcvtns", replaced(plain, {"fcvtns": "fadd"})
-        yield "  and for sqadd", replaced(plain, {"fcvtns": "fadd"}, ["sqadd"])
-        yield "  and fsub for scvtf", replaced(plain, {"fcvtns": "fadd", "scvtf": "fsub"}, ["sqadd"])
-        yield "clamped", finish(self.code["depthwise"], "b.cc", "uzp1")
+        yield "plain, fsub for scvtf", replaced(plain, {"scvtf": "fsub"})
+        yield "clamped", finish(code, "fcvtns", "b.cc", "fadd")
 
     def requantization(self):
         print("\nRequantization: cycles of 64 sums (A76: and the cycles of V0)\n")
