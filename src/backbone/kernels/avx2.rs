@@ -106,18 +106,29 @@ impl Kernel for Avx2 {
 #[derive(Clone, Copy)]
 struct Finish {
     multiplier: *const f32,
-    zero_point: u8,
-    low: u8,
-    high: u8,
+    /// In every lane, as i16 and as bytes.
+    zero_point: __m256i,
+    low: __m256i,
+    high: __m256i,
 }
 
 impl Finish {
-    fn new(packed: &Packed, first: usize) -> Finish {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(packed: &Packed) -> Finish {
+        Finish {
+            multiplier: packed.multiplier.as_ptr(),
+            zero_point: _mm256_set1_epi16(i16::from(packed.zero_point)),
+            low: _mm256_set1_epi8(packed.low as i8),
+            high: _mm256_set1_epi8(packed.high as i8),
+        }
+    }
+
+    /// That of the channels from `first` on.
+    fn of(&self, packed: &Packed, first: usize) -> Finish {
         Finish {
             multiplier: packed.multiplier[first..].as_ptr(),
-            zero_point: packed.zero_point,
-            low: packed.low,
-            high: packed.high,
+            ..*self
         }
     }
 
@@ -130,12 +141,11 @@ impl Finish {
             let multiplier = _mm256_loadu_ps(self.multiplier.add(8 * j));
             _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums[j]), multiplier))
         });
-        let zero = _mm256_set1_epi16(i16::from(self.zero_point));
-        let short = _mm256_adds_epi16(_mm256_packs_epi32(scaled[0], scaled[1]), zero);
+        let short = _mm256_packs_epi32(scaled[0], scaled[1]);
+        let short = _mm256_adds_epi16(short, self.zero_point);
         let bytes = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi16(short, short));
-        let bytes = _mm256_castsi256_si128(bytes);
-        let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(self.low as i8));
-        _mm_min_epu8(bytes, _mm_set1_epi8(self.high as i8))
+        let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
+        _mm256_castsi256_si128(bytes)
     }
 
     /// Writes the 8 bytes of each of four pixels.
@@ -147,12 +157,10 @@ impl Finish {
             let multiplier = _mm256_loadu_ps(self.multiplier);
             let scaled = sums
                 .map(|sum| _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), multiplier)));
-            let zero = _mm256_set1_epi16(i16::from(self.zero_point));
-            let left = _mm256_adds_epi16(_mm256_packs_epi32(scaled[0], scaled[1]), zero);
-            let right = _mm256_adds_epi16(_mm256_packs_epi32(scaled[2], scaled[3]), zero);
-            let bytes = _mm256_packus_epi16(left, right);
-            let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(self.low as i8));
-            let bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(self.high as i8));
+            let short = |a, b| _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+            let bytes =
+                _mm256_packus_epi16(short(scaled[0], scaled[1]), short(scaled[2], scaled[3]));
+            let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
             // The first half holds channels 0 to 3 of each pixel, the second one channels 4 to 7.
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
             let bytes = _mm256_permutevar8x32_epi32(bytes, order);
@@ -174,7 +182,8 @@ const STEP: usize = 12;
 #[target_feature(enable = "avx2")]
 unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
     let views = &packed.views;
-    let padded = packed.k.next_multiple_of(16);
+    let finish = Finish::new(packed);
+    let padded = packed.k.next_multiple_of(32);
     let stride = views.used.len() * padded;
     let mut rows = vec![0u8; STEP * stride];
     let pixels = Pixels::new(from, to);
@@ -203,7 +212,7 @@ unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
                 single,
                 weights: line,
                 bias: packed.bias[8 * vector..].as_ptr(),
-                finish: Finish::new(packed, 8 * vector),
+                finish: finish.of(packed, 8 * vector),
                 channel: 8 * vector,
             };
             // SAFETY: `rows` hold every offset; the targets are those of `step` pixels; a vector has a line for each offset.
@@ -291,13 +300,14 @@ unsafe fn depthwise<const K: usize, const S: usize>(
     from: &Source<'_>,
     to: Target<'_>,
 ) {
+    let finish = Finish::new(packed);
     let lines_a_block = K.div_ceil(2) * K;
     let target = to.bytes[to.origin..].as_mut_ptr();
     for block in 0..packed.n.div_ceil(16) {
         let one = Channels {
             weights: packed.lines[block * lines_a_block..].as_ptr(),
             bias: packed.bias[16 * block..].as_ptr(),
-            finish: Finish::new(packed, 16 * block),
+            finish: finish.of(packed, 16 * block),
         };
         for y in 0..to.rows {
             // SAFETY: `Packed::check` bounds the windows and the pixels, whose channels are whole blocks.
