@@ -4,7 +4,7 @@
 //! weights of opposite signs always fit. A product with the weight w is 255 w less the product of the complement of its level with
 //! w: complementing one level of a pair turns the sign of its weight. So a group of four levels is read in one of twelve views: each
 //! of its three pairings, with the second level of either pair complemented or not. At least one of them fits most groups of 8
-//! channels; a group that no view fits is read twice, with the weights of the first level of each pair and with those of the second.
+//! channels; a group that no view fits is read twice, the second time with what the first weights of each pair leave no room for.
 //!
 //! Where the weights of two groups still add up to no more than 128 of one sign, their products are added in 16 bits, which saves
 //! an addition and a widening.
@@ -169,10 +169,10 @@ pub fn pack(matrix: &Matrix, bias: &[i32]) -> (Views, Vec<Line>, Vec<i32>) {
                 ranges.push(before..forms.len());
                 continue;
             }
-            for half in [0x00ff_00ff, 0xff00_ff00_u32 as i32] {
-                let half = _mm256_and_si256(weights, _mm256_set1_epi32(half));
+            let excess = excess(weights);
+            for part in [_mm256_sub_epi8(weights, excess), excess] {
                 ranges.push(forms.len()..forms.len() + 1);
-                forms.push(Form::new(half, 0, 4 * group));
+                forms.push(Form::new(part, 0, 4 * group));
             }
         }
         let before = packed.len();
@@ -204,6 +204,15 @@ pub fn pack(matrix: &Matrix, bias: &[i32]) -> (Views, Vec<Line>, Vec<i32>) {
         }
     }
     (views, bytes, bias)
+}
+
+/// What there is no room for in the second weight of each pair.
+#[target_feature(enable = "avx2")]
+fn excess(weights: __m256i) -> __m256i {
+    let sums = _mm256_maddubs_epi16(_mm256_set1_epi8(1), weights);
+    let room = _mm256_max_epi16(sums, _mm256_set1_epi16(-128));
+    let room = _mm256_min_epi16(room, _mm256_set1_epi16(128));
+    _mm256_slli_epi16::<8>(_mm256_sub_epi16(sums, room))
 }
 
 /// Four weights of each of 8 channels; what is beyond the matrix is zero.
