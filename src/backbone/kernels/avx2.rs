@@ -11,7 +11,7 @@ pub use views::Views;
 
 use super::pixels::Pixels;
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
-use super::{columns_of, pack_groups, portable};
+use super::{pack_groups, portable};
 use std::arch::x86_64::*;
 
 pub struct Avx2;
@@ -32,6 +32,25 @@ fn blocks(n: usize) -> Vec<Vec<usize>> {
             (0..16).map(dealt).collect()
         })
         .collect()
+}
+
+/// Filters as a matrix whose rows take two rows of the window at a time, column by column, and then the last row.
+fn in_pairs(filters: &Filters) -> Matrix {
+    let (height, width) = (filters.height, filters.width);
+    let paired = (0..width).flat_map(|column| (0..height - 1).map(move |row| (row, column)));
+    let taps: Vec<_> = paired
+        .chain((0..width).map(|column| (height - 1, column)))
+        .collect();
+    let weight = |channel, &(row, column): &(usize, usize)| {
+        filters.weights[(row * width + column) * filters.channels + channel]
+    };
+    Matrix {
+        n: filters.channels,
+        k: taps.len(),
+        weights: (0..filters.channels)
+            .flat_map(|channel| taps.iter().map(move |tap| weight(channel, tap)))
+            .collect(),
+    }
 }
 
 /// Two weights of a channel, as i16, are its lane.
@@ -62,8 +81,7 @@ impl Kernel for Avx2 {
     fn pack_depthwise(&self, filters: &Filters, requant: &Requant) -> Option<Packed> {
         let window = Window::usual(filters)?;
         let blocks = blocks(filters.channels);
-        // Two rows of a column are one group; the groups of a column follow each other, the columns too.
-        let lines = pack_groups(&columns_of(filters, 2), &blocks, 2, 4, put);
+        let lines = pack_groups(&in_pairs(filters), &blocks, 2, 4, put);
         let size = [filters.channels; 2];
         Some(Packed::new(size, window, &blocks, lines, requant))
     }
@@ -291,8 +309,9 @@ impl Eight<'_> {
     }
 }
 
-/// Output columns of one step of the depthwise kernel.
+/// Output columns of one step of the depthwise kernel, and columns of pixels that their windows may span.
 const COLUMNS: usize = 4;
+const MOST_COLUMNS: usize = (COLUMNS - 1) * 2 + 5;
 
 #[target_feature(enable = "avx2")]
 unsafe fn depthwise<const K: usize, const S: usize>(
@@ -301,7 +320,7 @@ unsafe fn depthwise<const K: usize, const S: usize>(
     to: Target<'_>,
 ) {
     let finish = Finish::new(packed);
-    let lines_a_block = K.div_ceil(2) * K;
+    let lines_a_block = (K * K).div_ceil(2);
     let target = to.bytes[to.origin..].as_mut_ptr();
     for block in 0..packed.n.div_ceil(16) {
         let one = Channels {
@@ -358,28 +377,42 @@ impl Channels {
             let bias: [__m256i; 2] =
                 std::array::from_fn(|j| _mm256_loadu_si256(self.bias.add(8 * j).cast()));
             let mut sums = [bias; X];
-            let pairs = K.div_ceil(2);
-            for column in 0..(X - 1) * S + K {
+            let load = |column: usize, row: usize| {
+                let at = from.add(column * from_pixel + row * from_row);
+                _mm256_cvtepu8_epi16(_mm_loadu_si128(at.cast()))
+            };
+            let interleave = |a, b| [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)];
+            let add = |sums: &mut [__m256i; 2], two: &[__m256i; 2], group: usize| {
+                let line = self.weights.add(group).cast::<__m256i>();
+                for j in 0..2 {
+                    let products = _mm256_madd_epi16(two[j], _mm256_load_si256(line.add(j)));
+                    sums[j] = _mm256_add_epi32(sums[j], products);
+                }
+            };
+            let (pairs, columns) = (K / 2, (X - 1) * S + K);
+            for column in 0..columns {
                 for pair in 0..pairs {
-                    let at = from.add(column * from_pixel + 2 * pair * from_row);
-                    let a = _mm256_cvtepu8_epi16(_mm_loadu_si128(at.cast()));
-                    let b = if 2 * pair + 1 < K {
-                        _mm256_cvtepu8_epi16(_mm_loadu_si128(at.add(from_row).cast()))
-                    } else {
-                        _mm256_setzero_si256()
-                    };
-                    let two = [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)];
+                    let two = interleave(load(column, 2 * pair), load(column, 2 * pair + 1));
                     for (x, sums) in sums.iter_mut().enumerate() {
                         if column >= x * S && column - x * S < K {
-                            let line = self.weights.add((column - x * S) * pairs + pair);
-                            let line = line.cast::<__m256i>();
-                            for j in 0..2 {
-                                let weights = _mm256_load_si256(line.add(j));
-                                let products = _mm256_madd_epi16(two[j], weights);
-                                sums[j] = _mm256_add_epi32(sums[j], products);
-                            }
+                            add(sums, &two, (column - x * S) * pairs + pair);
                         }
                     }
+                }
+            }
+            // The last row has no other to go with; its columns are taken two and two.
+            let mut last = [[_mm256_setzero_si256(); 2]; MOST_COLUMNS];
+            let mut next = load(0, K - 1);
+            for column in 0..columns {
+                let this = next;
+                if column + 1 < columns {
+                    next = load(column + 1, K - 1);
+                }
+                last[column] = interleave(this, next);
+            }
+            for (x, sums) in sums.iter_mut().enumerate() {
+                for pair in 0..K.div_ceil(2) {
+                    add(sums, &last[x * S + 2 * pair], K * pairs + pair);
                 }
             }
             for (x, sums) in sums.iter().enumerate() {
