@@ -147,7 +147,7 @@ pub fn pack(matrix: &Matrix, bias: &[i32]) -> (Views, Vec<Line>, Vec<i32>) {
         used: worth_laying(&fitting, padded / 32),
         ..Views::default()
     };
-    let mut packed = Vec::new();
+    let mut packed = Vec::with_capacity(weights.len());
     let (mut forms, mut ranges) = (Vec::new(), Vec::new());
     for (weights, fitting) in weights
         .chunks_exact(groups)
@@ -239,14 +239,8 @@ fn pair_up(forms: &[Form], groups: &[Range<usize>], pairs: &mut Vec<Form>) -> Ve
     let groups = groups.iter().map(|group| &forms[group.clone()]);
     let mut open: Vec<&[Form]> = groups.rev().collect();
     while let Some(group) = open.pop() {
-        let fitting = |other: &[Form]| {
-            let both = group.iter().flat_map(|a| other.iter().map(move |b| (a, b)));
-            both.into_iter()
-                .find(|(a, b)| a.fits_with(b))
-                .map(|(a, b)| [*a, *b])
-        };
         let mut tried = open.iter().enumerate().rev().take(TRIED);
-        match tried.find_map(|(at, other)| Some((at, fitting(other)?))) {
+        match tried.find_map(|(at, other)| Some((at, fitting(group, other)?))) {
             Some((at, two)) => {
                 open.remove(at);
                 pairs.extend(two);
@@ -255,6 +249,19 @@ fn pair_up(forms: &[Form], groups: &[Range<usize>], pairs: &mut Vec<Form>) -> Ve
         }
     }
     single
+}
+
+/// A form of each of two groups that fit together.
+#[target_feature(enable = "avx2")]
+fn fitting(group: &[Form], other: &[Form]) -> Option<[Form; 2]> {
+    for a in group {
+        for b in other {
+            if a.fits_with(b) {
+                return Some([*a, *b]);
+            }
+        }
+    }
+    None
 }
 
 /// Groups that are tried to find one that fits with another.
