@@ -403,12 +403,12 @@ impl Channels {
             // The last row has no other to go with; its columns are taken two and two.
             let mut last = [[_mm256_setzero_si256(); 2]; MOST_COLUMNS];
             let mut next = load(0, K - 1);
-            for column in 0..columns {
+            for (column, last) in last.iter_mut().enumerate().take(columns) {
                 let this = next;
                 if column + 1 < columns {
                     next = load(column + 1, K - 1);
                 }
-                last[column] = interleave(this, next);
+                *last = interleave(this, next);
             }
             for (x, sums) in sums.iter_mut().enumerate() {
                 for pair in 0..K.div_ceil(2) {
