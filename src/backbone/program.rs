@@ -343,10 +343,14 @@ impl Program {
             let line = y * slide.stride[0] * source.row_bytes();
             for x in 0..to.width {
                 let pixel = line + x * slide.stride[1] * source.pixel_bytes;
-                for (index, start) in starts.iter().enumerate() {
+                let mut at = x * window;
+                for start in &starts {
                     // What a copy writes too much, the next one puts right.
-                    let at = x * window + index * run.next_multiple_of(4);
-                    copy_run(&mut row[at..], &bytes[start + pixel..], run);
+                    for step in (0..run).step_by(STEP) {
+                        let from = &bytes[start + pixel + step..][..STEP];
+                        row[at + step..][..STEP].copy_from_slice(from);
+                    }
+                    at += run.next_multiple_of(4);
                 }
             }
             let from = Source {
@@ -386,15 +390,8 @@ impl Program {
     }
 }
 
-/// Copies `count` bytes, and a few behind them, in steps that need no loop for short runs. Both sides have [`SLACK`].
-fn copy_run(to: &mut [u8], from: &[u8], count: usize) {
-    const STEP: usize = 16;
-    let (to, _) = to.as_chunks_mut::<STEP>();
-    let (from, _) = from.as_chunks::<STEP>();
-    for (to, from) in to.iter_mut().zip(from).take(count.div_ceil(STEP)) {
-        *to = *from;
-    }
-}
+/// Bytes that windows are copied by; both sides have [`SLACK`] for them.
+const STEP: usize = 16;
 
 fn point_source<'a>(plane: &Plane, bytes: &'a [u8], slide: &Slide, first: usize) -> Source<'a> {
     Source {

@@ -11,7 +11,7 @@ pub use views::Views;
 
 use super::pixels::Pixels;
 use super::{Filters, Kernel, Line, Matrix, Packed, Requant, Source, Sum, Target, Window};
-use super::{columns_of, pack_groups, portable};
+use super::{pack_groups, portable};
 use std::arch::x86_64::*;
 
 pub struct Avx2;
@@ -32,6 +32,25 @@ fn blocks(n: usize) -> Vec<Vec<usize>> {
             (0..16).map(dealt).collect()
         })
         .collect()
+}
+
+/// Filters as a matrix whose rows take two rows of the window at a time, column by column, and then the last row.
+fn in_pairs(filters: &Filters) -> Matrix {
+    let (height, width) = (filters.height, filters.width);
+    let paired = (0..width).flat_map(|column| (0..height - 1).map(move |row| (row, column)));
+    let taps: Vec<_> = paired
+        .chain((0..width).map(|column| (height - 1, column)))
+        .collect();
+    let weight = |channel, &(row, column): &(usize, usize)| {
+        filters.weights[(row * width + column) * filters.channels + channel]
+    };
+    Matrix {
+        n: filters.channels,
+        k: taps.len(),
+        weights: (0..filters.channels)
+            .flat_map(|channel| taps.iter().map(move |tap| weight(channel, tap)))
+            .collect(),
+    }
 }
 
 /// Two weights of a channel, as i16, are its lane.
@@ -62,8 +81,7 @@ impl Kernel for Avx2 {
     fn pack_depthwise(&self, filters: &Filters, requant: &Requant) -> Option<Packed> {
         let window = Window::usual(filters)?;
         let blocks = blocks(filters.channels);
-        // Two rows of a column are one group; the groups of a column follow each other, the columns too.
-        let lines = pack_groups(&columns_of(filters, 2), &blocks, 2, 4, put);
+        let lines = pack_groups(&in_pairs(filters), &blocks, 2, 4, put);
         let size = [filters.channels; 2];
         Some(Packed::new(size, window, &blocks, lines, requant))
     }
@@ -106,18 +124,29 @@ impl Kernel for Avx2 {
 #[derive(Clone, Copy)]
 struct Finish {
     multiplier: *const f32,
-    zero_point: u8,
-    low: u8,
-    high: u8,
+    /// In every lane, as i16 and as bytes.
+    zero_point: __m256i,
+    low: __m256i,
+    high: __m256i,
 }
 
 impl Finish {
-    fn new(packed: &Packed, first: usize) -> Finish {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(packed: &Packed) -> Finish {
+        Finish {
+            multiplier: packed.multiplier.as_ptr(),
+            zero_point: _mm256_set1_epi16(i16::from(packed.zero_point)),
+            low: _mm256_set1_epi8(packed.low as i8),
+            high: _mm256_set1_epi8(packed.high as i8),
+        }
+    }
+
+    /// That of the channels from `first` on.
+    fn of(&self, packed: &Packed, first: usize) -> Finish {
         Finish {
             multiplier: packed.multiplier[first..].as_ptr(),
-            zero_point: packed.zero_point,
-            low: packed.low,
-            high: packed.high,
+            ..*self
         }
     }
 
@@ -130,12 +159,11 @@ impl Finish {
             let multiplier = _mm256_loadu_ps(self.multiplier.add(8 * j));
             _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sums[j]), multiplier))
         });
-        let zero = _mm256_set1_epi16(i16::from(self.zero_point));
-        let short = _mm256_adds_epi16(_mm256_packs_epi32(scaled[0], scaled[1]), zero);
+        let short = _mm256_packs_epi32(scaled[0], scaled[1]);
+        let short = _mm256_adds_epi16(short, self.zero_point);
         let bytes = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi16(short, short));
-        let bytes = _mm256_castsi256_si128(bytes);
-        let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(self.low as i8));
-        _mm_min_epu8(bytes, _mm_set1_epi8(self.high as i8))
+        let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
+        _mm256_castsi256_si128(bytes)
     }
 
     /// Writes the 8 bytes of each of four pixels.
@@ -147,12 +175,10 @@ impl Finish {
             let multiplier = _mm256_loadu_ps(self.multiplier);
             let scaled = sums
                 .map(|sum| _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), multiplier)));
-            let zero = _mm256_set1_epi16(i16::from(self.zero_point));
-            let left = _mm256_adds_epi16(_mm256_packs_epi32(scaled[0], scaled[1]), zero);
-            let right = _mm256_adds_epi16(_mm256_packs_epi32(scaled[2], scaled[3]), zero);
-            let bytes = _mm256_packus_epi16(left, right);
-            let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(self.low as i8));
-            let bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(self.high as i8));
+            let short = |a, b| _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
+            let bytes =
+                _mm256_packus_epi16(short(scaled[0], scaled[1]), short(scaled[2], scaled[3]));
+            let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
             // The first half holds channels 0 to 3 of each pixel, the second one channels 4 to 7.
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
             let bytes = _mm256_permutevar8x32_epi32(bytes, order);
@@ -174,7 +200,8 @@ const STEP: usize = 12;
 #[target_feature(enable = "avx2")]
 unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
     let views = &packed.views;
-    let padded = packed.k.next_multiple_of(16);
+    let finish = Finish::new(packed);
+    let padded = packed.k.next_multiple_of(32);
     let stride = views.used.len() * padded;
     let mut rows = vec![0u8; STEP * stride];
     let pixels = Pixels::new(from, to);
@@ -203,7 +230,7 @@ unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
                 single,
                 weights: line,
                 bias: packed.bias[8 * vector..].as_ptr(),
-                finish: Finish::new(packed, 8 * vector),
+                finish: finish.of(packed, 8 * vector),
                 channel: 8 * vector,
             };
             // SAFETY: `rows` hold every offset; the targets are those of `step` pixels; a vector has a line for each offset.
@@ -282,8 +309,9 @@ impl Eight<'_> {
     }
 }
 
-/// Output columns of one step of the depthwise kernel.
+/// Output columns of one step of the depthwise kernel, and columns of pixels that their windows may span.
 const COLUMNS: usize = 4;
+const MOST_COLUMNS: usize = (COLUMNS - 1) * 2 + 5;
 
 #[target_feature(enable = "avx2")]
 unsafe fn depthwise<const K: usize, const S: usize>(
@@ -291,13 +319,14 @@ unsafe fn depthwise<const K: usize, const S: usize>(
     from: &Source<'_>,
     to: Target<'_>,
 ) {
-    let lines_a_block = K.div_ceil(2) * K;
+    let finish = Finish::new(packed);
+    let lines_a_block = (K * K).div_ceil(2);
     let target = to.bytes[to.origin..].as_mut_ptr();
     for block in 0..packed.n.div_ceil(16) {
         let one = Channels {
             weights: packed.lines[block * lines_a_block..].as_ptr(),
             bias: packed.bias[16 * block..].as_ptr(),
-            finish: Finish::new(packed, 16 * block),
+            finish: finish.of(packed, 16 * block),
         };
         for y in 0..to.rows {
             // SAFETY: `Packed::check` bounds the windows and the pixels, whose channels are whole blocks.
@@ -348,28 +377,42 @@ impl Channels {
             let bias: [__m256i; 2] =
                 std::array::from_fn(|j| _mm256_loadu_si256(self.bias.add(8 * j).cast()));
             let mut sums = [bias; X];
-            let pairs = K.div_ceil(2);
-            for column in 0..(X - 1) * S + K {
+            let load = |column: usize, row: usize| {
+                let at = from.add(column * from_pixel + row * from_row);
+                _mm256_cvtepu8_epi16(_mm_loadu_si128(at.cast()))
+            };
+            let interleave = |a, b| [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)];
+            let add = |sums: &mut [__m256i; 2], two: &[__m256i; 2], group: usize| {
+                let line = self.weights.add(group).cast::<__m256i>();
+                for j in 0..2 {
+                    let products = _mm256_madd_epi16(two[j], _mm256_load_si256(line.add(j)));
+                    sums[j] = _mm256_add_epi32(sums[j], products);
+                }
+            };
+            let (pairs, columns) = (K / 2, (X - 1) * S + K);
+            for column in 0..columns {
                 for pair in 0..pairs {
-                    let at = from.add(column * from_pixel + 2 * pair * from_row);
-                    let a = _mm256_cvtepu8_epi16(_mm_loadu_si128(at.cast()));
-                    let b = if 2 * pair + 1 < K {
-                        _mm256_cvtepu8_epi16(_mm_loadu_si128(at.add(from_row).cast()))
-                    } else {
-                        _mm256_setzero_si256()
-                    };
-                    let two = [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)];
+                    let two = interleave(load(column, 2 * pair), load(column, 2 * pair + 1));
                     for (x, sums) in sums.iter_mut().enumerate() {
                         if column >= x * S && column - x * S < K {
-                            let line = self.weights.add((column - x * S) * pairs + pair);
-                            let line = line.cast::<__m256i>();
-                            for j in 0..2 {
-                                let weights = _mm256_load_si256(line.add(j));
-                                let products = _mm256_madd_epi16(two[j], weights);
-                                sums[j] = _mm256_add_epi32(sums[j], products);
-                            }
+                            add(sums, &two, (column - x * S) * pairs + pair);
                         }
                     }
+                }
+            }
+            // The last row has no other to go with; its columns are taken two and two.
+            let mut last = [[_mm256_setzero_si256(); 2]; MOST_COLUMNS];
+            let mut next = load(0, K - 1);
+            for (column, last) in last.iter_mut().enumerate().take(columns) {
+                let this = next;
+                if column + 1 < columns {
+                    next = load(column + 1, K - 1);
+                }
+                *last = interleave(this, next);
+            }
+            for (x, sums) in sums.iter_mut().enumerate() {
+                for pair in 0..K.div_ceil(2) {
+                    add(sums, &last[x * S + 2 * pair], K * pairs + pair);
                 }
             }
             for (x, sums) in sums.iter().enumerate() {

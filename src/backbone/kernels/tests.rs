@@ -3,7 +3,27 @@
 use super::*;
 use proptest::prelude::*;
 
-/// Numbers from a seed; the first of them hold the extremes.
+/// What numbers a case is made of.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Lowest,
+    Highest,
+    Extremes,
+    Usual,
+    Any,
+}
+
+fn kinds() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        1 => Just(Kind::Lowest),
+        1 => Just(Kind::Highest),
+        3 => Just(Kind::Extremes),
+        5 => Just(Kind::Usual),
+        10 => Just(Kind::Any),
+    ]
+}
+
+/// Numbers from a seed.
 struct Numbers(crate::random::SplitMix64);
 
 impl Numbers {
@@ -15,21 +35,24 @@ impl Numbers {
         self.0.next_u64() % n
     }
 
-    /// Either all at an end of the range, or large, middling or small ones: kernels that add products in fewer bits go other ways.
-    fn weights(&mut self, count: usize, extreme: bool) -> Vec<i8> {
-        let divisor = [1, 2, 5][self.below(3) as usize];
-        let end = [i8::MIN, i8::MAX, -i8::MAX][self.below(3) as usize];
-        let weight = |_| match extreme {
-            true => end,
-            false => self.below(256) as u8 as i8 / divisor,
+    fn weights(&mut self, count: usize, kind: Kind) -> Vec<i8> {
+        let weight = |_| match kind {
+            Kind::Lowest => i8::MIN,
+            Kind::Highest => i8::MAX,
+            Kind::Extremes => [i8::MIN, i8::MAX][self.below(2) as usize],
+            // Of a trained model: most are small.
+            Kind::Usual => (0..4).map(|_| self.below(64) as i8 - 32).sum::<i8>(),
+            Kind::Any => self.below(256) as u8 as i8,
         };
         (0..count).map(weight).collect()
     }
 
-    fn bytes(&mut self, count: usize, extreme: bool) -> Vec<u8> {
-        let byte = |_| match extreme {
-            true => u8::MAX,
-            false => self.below(256) as u8,
+    fn bytes(&mut self, count: usize, kind: Kind) -> Vec<u8> {
+        let byte = |_| match kind {
+            Kind::Lowest => 0,
+            Kind::Highest => u8::MAX,
+            Kind::Extremes => [0, u8::MAX][self.below(2) as usize],
+            Kind::Usual | Kind::Any => self.below(256) as u8,
         };
         (0..count).map(byte).collect()
     }
@@ -121,7 +144,7 @@ impl Case {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn products_are_the_portable_ones(
@@ -129,16 +152,16 @@ proptest! {
         (n, k) in (1usize..150, 1usize..200),
         (rows, width) in (1usize..4, 1usize..20),
         (gap, to_gap, row_gap) in (0usize..3, 0usize..2, 0usize..40),
-        (extreme_weights, extreme_bytes) in (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
+        (weights, bytes) in (kinds(), kinds()),
     ) {
         let mut numbers = Numbers::new(seed);
-        let matrix = Matrix { n, k, weights: numbers.weights(n * k, extreme_weights) };
+        let matrix = Matrix { n, k, weights: numbers.weights(n * k, weights) };
         let requant = numbers.requant(n);
         let pixel = k + gap;
         let row = width * pixel + row_gap;
         let to_pixel = n.next_multiple_of(CHANNEL_ALIGN) + to_gap * CHANNEL_ALIGN;
         let case = Case {
-            bytes: numbers.bytes(3 + rows * row + k + SLACK, extreme_bytes),
+            bytes: numbers.bytes(3 + rows * row + k + SLACK, bytes),
             pixel, row, rows, width, to_pixel,
             to_row: width * to_pixel + row_gap,
         };
@@ -162,7 +185,7 @@ proptest! {
         (side, stride) in (prop::sample::select(vec![1usize, 2, 3, 5]), 1usize..4),
         (rows, width) in (1usize..4, 1usize..12),
         (to_gap, row_gap) in (0usize..2, 0usize..40),
-        (extreme_weights, extreme_bytes) in (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
+        (weights, bytes) in (kinds(), kinds()),
     ) {
         let mut numbers = Numbers::new(seed);
         let filters = Filters {
@@ -170,14 +193,14 @@ proptest! {
             width: side,
             channels,
             stride,
-            weights: numbers.weights(side * side * channels, extreme_weights),
+            weights: numbers.weights(side * side * channels, weights),
         };
         let requant = numbers.requant(channels);
         let pixel = channels.next_multiple_of(CHANNEL_ALIGN);
         let row = ((width - 1) * stride + side) * pixel + row_gap;
         let to_pixel = pixel + to_gap * CHANNEL_ALIGN;
         let case = Case {
-            bytes: numbers.bytes(3 + ((rows - 1) * stride + side) * row + SLACK, extreme_bytes),
+            bytes: numbers.bytes(3 + ((rows - 1) * stride + side) * row + SLACK, bytes),
             pixel, row, rows, width, to_pixel,
             to_row: width * to_pixel + row_gap,
         };
@@ -203,7 +226,7 @@ proptest! {
         (scale_a, scale_b, fixed) in (0f32..2.0, 0f32..2.0, -300f32..300.0),
     ) {
         let mut numbers = Numbers::new(seed);
-        let (a, b) = (numbers.bytes(count, false), numbers.bytes(count, false));
+        let (a, b) = (numbers.bytes(count, Kind::Any), numbers.bytes(count, Kind::Any));
         let sum = Sum { scale_a, scale_b, fixed, low: 3, high: 250 };
         let expected: Vec<u8> = a.iter().zip(&b).map(|(&a, &b)| {
             let total = f32::from(a) * scale_a + (f32::from(b) * scale_b + fixed);

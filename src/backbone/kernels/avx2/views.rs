@@ -4,13 +4,14 @@
 //! weights of opposite signs always fit. A product with the weight w is 255 w less the product of the complement of its level with
 //! w: complementing one level of a pair turns the sign of its weight. So a group of four levels is read in one of twelve views: each
 //! of its three pairings, with the second level of either pair complemented or not. At least one of them fits most groups of 8
-//! channels; a group that no view fits is read twice, with the weights of the first level of each pair and with those of the second.
+//! channels; a group that no view fits is read twice, the second time with what the first weights of each pair leave no room for.
 //!
 //! Where the weights of two groups still add up to no more than 128 of one sign, their products are added in 16 bits, which saves
 //! an addition and a widening.
 
 use super::super::{Line, Matrix};
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Order of the four levels in each pairing.
 const PAIRINGS: [[u8; 4]; 3] = [[0, 1, 2, 3], [0, 2, 1, 3], [0, 3, 1, 2]];
@@ -50,24 +51,22 @@ impl Views {
     /// Writes all views of each pixel, `padded` bytes each, from every `padded · used` bytes of `rows` on.
     ///
     /// # Safety
-    /// `padded`, a multiple of 16, bytes of every pixel can be read, and `rows` have room.
+    /// `padded`, a multiple of 32, bytes of every pixel can be read, and `rows` have room.
     #[inline]
     #[target_feature(enable = "avx2")]
     pub unsafe fn lay(&self, pixels: &[*const u8], rows: *mut u8, padded: usize) {
         let stride = self.used.len() * padded;
         for (index, &view) in self.used.iter().enumerate() {
-            let (order, complement) = (
-                _mm256_castsi256_si128(order(view)),
-                _mm256_castsi256_si128(complement(view)),
-            );
+            let (order, complement) = (order(view), complement(view));
             for (i, pixel) in pixels.iter().enumerate() {
                 // SAFETY: as the caller says.
                 unsafe {
                     let to = rows.add(i * stride + index * padded);
-                    for at in (0..padded).step_by(16) {
-                        let levels = _mm_loadu_si128(pixel.add(at).cast());
-                        let levels = _mm_xor_si128(_mm_shuffle_epi8(levels, order), complement);
-                        _mm_storeu_si128(to.add(at).cast(), levels);
+                    for at in (0..padded).step_by(32) {
+                        let levels = _mm256_loadu_si256(pixel.add(at).cast());
+                        let levels = _mm256_shuffle_epi8(levels, order);
+                        let levels = _mm256_xor_si256(levels, complement);
+                        _mm256_storeu_si256(to.add(at).cast(), levels);
                     }
                 }
             }
@@ -133,44 +132,54 @@ fn at_most_128(bytes: __m256i) -> bool {
 #[target_feature(enable = "avx2")]
 pub fn pack(matrix: &Matrix, bias: &[i32]) -> (Views, Vec<Line>, Vec<i32>) {
     let groups = matrix.k.div_ceil(4);
-    let padded = matrix.k.next_multiple_of(16);
+    let padded = matrix.k.next_multiple_of(32);
     let vectors = matrix.n.next_multiple_of(16) / 8;
     let weights: Vec<__m256i> = (0..vectors * groups)
         .map(|at| group_of(matrix, at / groups, at % groups))
         .collect();
-    let fitting: Vec<u16> = weights
-        .iter()
-        .map(|&group| {
-            let fits = |view| u16::from(Form::new(group, view, 0).fits()) << view;
-            (0..VIEWS as u8).map(fits).sum()
-        })
-        .collect();
+    let mut fitting = vec![0; weights.len()];
+    for view in 0..VIEWS as u8 {
+        for (fitting, &group) in fitting.iter_mut().zip(&weights) {
+            *fitting |= u16::from(Form::new(group, view, 0).fits()) << view;
+        }
+    }
     let mut views = Views {
-        used: worth_laying(&fitting, padded / 16),
+        used: worth_laying(&fitting, padded / 32),
         ..Views::default()
     };
-    let mut packed = Vec::new();
-    for weights in weights.chunks_exact(groups) {
-        let mut forms: Vec<Vec<Form>> = Vec::new();
-        for (group, &weights) in weights.iter().enumerate() {
+    let mut packed = Vec::with_capacity(weights.len());
+    let (mut forms, mut ranges) = (Vec::new(), Vec::new());
+    for (weights, fitting) in weights
+        .chunks_exact(groups)
+        .zip(fitting.chunks_exact(groups))
+    {
+        forms.clear();
+        ranges.clear();
+        for (group, (&weights, fitting)) in weights.iter().zip(fitting).enumerate() {
             if _mm256_testz_si256(weights, weights) == 1 {
                 continue;
             }
-            let form = |(index, &view)| Form::new(weights, view, index * padded + 4 * group);
-            let mut fitting: Vec<Form> = views.used.iter().enumerate().map(form).collect();
-            fitting.retain(|form| form.fits());
-            if fitting.is_empty() {
-                for half in [0x00ff_00ff, 0xff00_ff00_u32 as i32] {
-                    let half = _mm256_and_si256(weights, _mm256_set1_epi32(half));
-                    forms.push(vec![Form::new(half, 0, 4 * group)]);
+            let before = forms.len();
+            for (index, &view) in views.used.iter().enumerate() {
+                if fitting >> view & 1 == 1 {
+                    forms.push(Form::new(weights, view, index * padded + 4 * group));
                 }
-            } else {
-                forms.push(fitting);
+            }
+            if forms.len() > before {
+                ranges.push(before..forms.len());
+                continue;
+            }
+            let excess = excess(weights);
+            for part in [_mm256_sub_epi8(weights, excess), excess] {
+                ranges.push(forms.len()..forms.len() + 1);
+                forms.push(Form::new(part, 0, 4 * group));
             }
         }
-        let (pairs, single) = pair_up(&forms);
-        views.counts.push([pairs.len(), single.len()]);
-        packed.extend(pairs.into_iter().chain(single));
+        let before = packed.len();
+        let single = pair_up(&forms, &ranges, &mut packed);
+        let pairs = packed.len() - before;
+        views.counts.push([pairs, single.len()]);
+        packed.extend(single);
     }
     views.offsets = packed.iter().map(|form| form.offset).collect();
     let mut bytes = vec![Line([0; 64]); packed.len().div_ceil(2)];
@@ -197,6 +206,15 @@ pub fn pack(matrix: &Matrix, bias: &[i32]) -> (Views, Vec<Line>, Vec<i32>) {
     (views, bytes, bias)
 }
 
+/// What there is no room for in the second weight of each pair.
+#[target_feature(enable = "avx2")]
+fn excess(weights: __m256i) -> __m256i {
+    let sums = _mm256_maddubs_epi16(_mm256_set1_epi8(1), weights);
+    let room = _mm256_max_epi16(sums, _mm256_set1_epi16(-128));
+    let room = _mm256_min_epi16(room, _mm256_set1_epi16(128));
+    _mm256_slli_epi16::<8>(_mm256_sub_epi16(sums, room))
+}
+
 /// Four weights of each of 8 channels; what is beyond the matrix is zero.
 #[target_feature(enable = "avx2")]
 fn group_of(matrix: &Matrix, vector: usize, group: usize) -> __m256i {
@@ -213,34 +231,37 @@ fn group_of(matrix: &Matrix, vector: usize, group: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
 }
 
-/// Chooses a form of each group: of those that fit with another one, two and two, and of the rest.
+/// Chooses one of the `forms` of each group: of those that fit with another one, two and two, and of the rest,
+/// which are given back.
 #[target_feature(enable = "avx2")]
-fn pair_up(groups: &[Vec<Form>]) -> (Vec<Form>, Vec<Form>) {
-    let (mut pairs, mut single) = (Vec::new(), Vec::new());
-    let mut open: Vec<&Vec<Form>> = groups.iter().collect();
-    open.reverse();
+fn pair_up(forms: &[Form], groups: &[Range<usize>], pairs: &mut Vec<Form>) -> Vec<Form> {
+    let mut single = Vec::new();
+    let groups = groups.iter().map(|group| &forms[group.clone()]);
+    let mut open: Vec<&[Form]> = groups.rev().collect();
     while let Some(group) = open.pop() {
-        let candidates = open.iter().enumerate().rev().take(TRIED);
-        let mut found = None;
-        'search: for (at, other) in candidates {
-            for one in group {
-                for two in *other {
-                    if one.fits_with(two) {
-                        found = Some((at, *one, *two));
-                        break 'search;
-                    }
-                }
-            }
-        }
-        match found {
-            Some((at, one, two)) => {
+        let mut tried = open.iter().enumerate().rev().take(TRIED);
+        match tried.find_map(|(at, other)| Some((at, fitting(group, other)?))) {
+            Some((at, two)) => {
                 open.remove(at);
-                pairs.extend([one, two]);
+                pairs.extend(two);
             }
             None => single.extend(group.first()),
         }
     }
-    (pairs, single)
+    single
+}
+
+/// A form of each of two groups that fit together.
+#[target_feature(enable = "avx2")]
+fn fitting(group: &[Form], other: &[Form]) -> Option<[Form; 2]> {
+    for a in group {
+        for b in other {
+            if a.fits_with(b) {
+                return Some([*a, *b]);
+            }
+        }
+    }
+    None
 }
 
 /// Groups that are tried to find one that fits with another.
