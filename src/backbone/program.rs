@@ -326,7 +326,7 @@ impl Program {
             } else {
                 slide.width
             };
-        let window = run.next_multiple_of(4) * runs;
+        let window = run * runs;
         let mut row = vec![0u8; to.width * window + SLACK];
         let across = runs / slide.height;
         let starts: Vec<usize> = (0..runs)
@@ -350,7 +350,7 @@ impl Program {
                         let from = &bytes[start + pixel + step..][..STEP];
                         row[at + step..][..STEP].copy_from_slice(from);
                     }
-                    at += run.next_multiple_of(4);
+                    at += run;
                 }
             }
             let from = Source {

@@ -319,7 +319,7 @@ impl<'a> Lowering<'a> {
     ) -> Result<Step, Why> {
         let [outputs, inputs, height, width] = convolution.shape;
         let pixel = self.planes[from].pixel_bytes;
-        let run = run_bytes(&convolution.slide, pixel).next_multiple_of(4);
+        let run = run_bytes(&convolution.slide, pixel);
         let point = height * width == 1;
         let dilated = convolution.slide.dilation[1] != 1;
         let k = match (point, dilated) {
