@@ -341,17 +341,15 @@ impl Program {
             .collect();
         for y in 0..to.rows {
             let line = y * slide.stride[0] * source.row_bytes();
-            for x in 0..to.width {
-                let pixel = line + x * slide.stride[1] * source.pixel_bytes;
-                let mut at = x * window;
-                for start in &starts {
-                    // What a copy writes too much, the next one puts right.
-                    for step in (0..run).step_by(STEP) {
-                        let from = &bytes[start + pixel + step..][..STEP];
-                        row[at + step..][..STEP].copy_from_slice(from);
-                    }
-                    at += run;
-                }
+            for (index, start) in starts.iter().enumerate() {
+                copy_runs(
+                    &mut row[index * run..],
+                    window,
+                    &bytes[start + line..],
+                    slide.stride[1] * source.pixel_bytes,
+                    run,
+                    to.width,
+                );
             }
             let from = Source {
                 bytes: &row,
@@ -390,8 +388,28 @@ impl Program {
     }
 }
 
-/// Bytes that windows are copied by; both sides have [`SLACK`] for them.
-const STEP: usize = 16;
+/// Copies `count` runs of `run` bytes that begin `from_step` and `to_step` bytes apart.
+fn copy_runs(
+    to: &mut [u8],
+    to_step: usize,
+    from: &[u8],
+    from_step: usize,
+    run: usize,
+    count: usize,
+) {
+    for index in 0..count {
+        let to = &mut to[index * to_step..][..run];
+        let from = &from[index * from_step..][..run];
+        // Two words that overlap are quicker than a call.
+        if let (9..=16, Some(first), Some(last)) = (run, from.first_chunk::<8>(), from.last_chunk())
+        {
+            to[..8].copy_from_slice(first);
+            to[run - 8..].copy_from_slice(last as &[u8; 8]);
+        } else {
+            to.copy_from_slice(from);
+        }
+    }
+}
 
 fn point_source<'a>(plane: &Plane, bytes: &'a [u8], slide: &Slide, first: usize) -> Source<'a> {
     Source {

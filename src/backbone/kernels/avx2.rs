@@ -128,6 +128,8 @@ struct Finish {
     zero_point: __m256i,
     low: __m256i,
     high: __m256i,
+    /// Not all bytes are allowed.
+    clamps: bool,
 }
 
 impl Finish {
@@ -139,6 +141,7 @@ impl Finish {
             zero_point: _mm256_set1_epi16(i16::from(packed.zero_point)),
             low: _mm256_set1_epi8(packed.low as i8),
             high: _mm256_set1_epi8(packed.high as i8),
+            clamps: packed.low > u8::MIN || packed.high < u8::MAX,
         }
     }
 
@@ -161,8 +164,10 @@ impl Finish {
         });
         let short = _mm256_packs_epi32(scaled[0], scaled[1]);
         let short = _mm256_adds_epi16(short, self.zero_point);
-        let bytes = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi16(short, short));
-        let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
+        let mut bytes = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi16(short, short));
+        if self.clamps {
+            bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
+        }
         _mm256_castsi256_si128(bytes)
     }
 
@@ -176,9 +181,11 @@ impl Finish {
             let scaled = sums
                 .map(|sum| _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), multiplier)));
             let short = |a, b| _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero_point);
-            let bytes =
+            let mut bytes =
                 _mm256_packus_epi16(short(scaled[0], scaled[1]), short(scaled[2], scaled[3]));
-            let bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
+            if self.clamps {
+                bytes = _mm256_min_epu8(_mm256_max_epu8(bytes, self.low), self.high);
+            }
             // The first half holds channels 0 to 3 of each pixel, the second one channels 4 to 7.
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
             let bytes = _mm256_permutevar8x32_epi32(bytes, order);

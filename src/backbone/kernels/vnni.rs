@@ -117,6 +117,8 @@ struct Finish {
     zero_point: u8,
     low: u8,
     high: u8,
+    /// Not all bytes are allowed.
+    clamps: bool,
 }
 
 impl Finish {
@@ -126,6 +128,7 @@ impl Finish {
             zero_point: packed.zero_point,
             low: packed.low,
             high: packed.high,
+            clamps: packed.low > u8::MIN || packed.high < u8::MAX,
         }
     }
 
@@ -155,6 +158,9 @@ impl Finish {
         let left = _mm512_adds_epi16(_mm512_packs_epi32(scaled[0], scaled[1]), zero);
         let right = _mm512_adds_epi16(_mm512_packs_epi32(scaled[2], scaled[3]), zero);
         let bytes = _mm512_packus_epi16(left, right);
+        if !self.clamps {
+            return bytes;
+        }
         let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(self.low as i8));
         _mm512_min_epu8(bytes, _mm512_set1_epi8(self.high as i8))
     }
