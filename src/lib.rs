@@ -17,7 +17,7 @@
 //! 3. [`preprocess`]: bytes to a picture, a picture to the backbone's input. Pure.
 //! 4. [`backbone`]: finding, checking, loading and running the network. Its inside, in reading order: `onnx` (what the file says),
 //!    `lower` (quantized operators to integer steps), `program` (running them), `kernels` (one file an instruction set; the only
-//!    place with `unsafe`), and `graph`, which falls back on tract's float operators.
+//!    place with `unsafe`), `float` (tract's operators for what has no integer step), and `graph`, which chooses.
 //! 5. [`features`]: the vector, and the recipe that says how it came to be.
 //! 6. [`head`]: what is trained. Two kinds behind one seam.
 //! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.

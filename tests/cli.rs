@@ -161,6 +161,41 @@ fn a_field_lives_from_the_first_photo_to_the_rollback() {
 }
 
 #[test]
+fn a_wrong_label_is_the_first_suspect_and_what_it_should_be_is_said() {
+    let bench = Bench::new();
+    bench.photos("train", 6, 1);
+    std::fs::rename(
+        bench.path("train/gear/03.jpg"),
+        bench.path("train/screw/gear.jpg"),
+    )
+    .unwrap();
+    bench.ok(&["collect", "--from", "train"]);
+    let first = bench
+        .ok(&["samples", "--suspect", "--count", "1", "--json"])
+        .one();
+    assert!(
+        first["source"].as_str().unwrap().ends_with("gear.jpg"),
+        "{first}"
+    );
+    assert_eq!(
+        (&first["label"], &first["likely"]),
+        (&"screw".into(), &"gear".into())
+    );
+    assert!(first["suspicion"].as_f64().unwrap() > 0.5);
+    assert!(first["reason"].as_str().unwrap().contains("gear"));
+    bench.refused(&["samples", "--count", "1"], 2, "--suspect");
+    bench.refused(&["samples", "--suspect", "--count", "0"], 2, "count");
+}
+
+#[test]
+fn suspects_need_bursts_to_judge_each_other() {
+    let bench = Bench::new();
+    bench.photos("train", 3, 1);
+    bench.ok(&["collect", "--from", "train", "--burst-regex", "^(0)"]);
+    bench.refused(&["samples", "--suspect"], 3, "burst");
+}
+
+#[test]
 fn forgetting_gives_the_head_that_never_saw_the_sample() {
     let bench = Bench::new();
     bench.photos("train", 4, 1);

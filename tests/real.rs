@@ -5,6 +5,7 @@ mod support;
 use fieldhead::backbone::{Backbone, find, hex, kernels};
 use fieldhead::features::FeatureSet;
 use fieldhead::preprocess::{Fit, decode, fit_to};
+use fieldhead::random::SplitMix64;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,13 @@ fn photos(name: &str) -> Option<PathBuf> {
         eprintln!("skipped: no photos in {}", data.join(name).display());
     }
     folder
+}
+
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
 }
 
 #[test]
@@ -63,12 +71,6 @@ fn sixty_photos_give_the_committed_features_with_every_kernel() {
     let Some(val) = photos("trashnet/val") else {
         return;
     };
-    let sorted = |folder: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        paths
-    };
     let classes = sorted(&val);
     let paths = classes.iter().flat_map(|c| sorted(c).into_iter().take(10));
     let pictures: Vec<_> = paths
@@ -96,5 +98,56 @@ fn sixty_photos_give_the_committed_features_with_every_kernel() {
             let got = hex(&digest.finalize());
             assert_eq!(got, committed, "{name} with {kernel}");
         }
+    }
+}
+
+#[test]
+fn seven_of_ten_planted_wrong_labels_are_in_the_first_sixth_of_the_suspects() {
+    let Some(train) = photos("trashnet/train") else {
+        return;
+    };
+    let mut files = Vec::new();
+    for class in sorted(&train) {
+        let label = class.file_name().unwrap().to_str().unwrap().to_owned();
+        files.extend(sorted(&class).into_iter().map(|path| (path, label.clone())));
+    }
+    let mut labels: Vec<String> = files.iter().map(|(_, label)| label.clone()).collect();
+    labels.dedup();
+    for seed in 0..3 {
+        let bench = Bench::new();
+        let mut random = SplitMix64::new(seed);
+        let mut order: Vec<usize> = (0..files.len()).collect();
+        random.shuffle(&mut order);
+        let planted = &order[..files.len() / 10];
+        let tree = bench.path("tree");
+        for (at, (path, label)) in files.iter().enumerate() {
+            let mut label = label;
+            if planted.contains(&at) {
+                let others: Vec<&String> = labels.iter().filter(|l| *l != label).collect();
+                label = others[random.below(others.len())];
+            }
+            let folder = tree.join(label);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::copy(path, folder.join(format!("{at}.jpg"))).unwrap();
+        }
+        bench.ok(&["collect", "--from", tree.to_str().unwrap()]);
+        let first = (files.len() * 15 / 100).to_string();
+        let listed = bench
+            .ok(&["samples", "--suspect", "--count", &first, "--json"])
+            .json();
+        let found = listed.iter().filter(|line| {
+            let source = Path::new(line["source"].as_str().unwrap());
+            let at: usize = source
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap();
+            planted.contains(&at)
+        });
+        let share = found.count() as f64 / planted.len() as f64;
+        eprintln!("seed {seed}: {:.0} % of the planted labels", 100.0 * share);
+        assert!(share >= 0.7, "seed {seed}: {share}");
     }
 }

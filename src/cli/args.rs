@@ -71,8 +71,10 @@ pub enum Verb {
     #[command(after_help = "Example: fieldhead forget --sample 17")]
     Forget(Forget),
     /// List the samples of the field
-    #[command(after_help = "Example: fieldhead samples --json")]
-    Samples,
+    #[command(
+        after_help = "--suspect trains heads that never saw the sample they judge, and lists first what they doubt most.\n\nExample: fieldhead samples --suspect --count 20"
+    )]
+    Samples(SamplesOptions),
     /// List the versions of the head
     #[command(after_help = "Example: fieldhead history")]
     History,
@@ -231,6 +233,19 @@ pub struct Fewshot {
     /// Kinds of head, comma-separated
     #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge", value_parser = head_kind)]
     pub heads: Vec<Choice>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SamplesOptions {
+    /// Only doubtful ones: likely wrong labels and outliers, worst first, with the reason
+    #[arg(long)]
+    pub suspect: bool,
+    /// List at most so many of the doubtful
+    #[arg(long, requires = "suspect", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Seed of the splits
+    #[arg(long, default_value_t = 0, requires = "suspect")]
+    pub seed: u64,
 }
 
 #[derive(Debug, ClapArgs)]

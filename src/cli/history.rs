@@ -1,4 +1,4 @@
-//! `samples`, `history`, `rollback`, `backbones`: what is there.
+//! `history`, `rollback`, `backbones`: what is there.
 
 use super::args::Rollback;
 use super::context::{Context, now_us};
@@ -7,36 +7,6 @@ use anyhow::Result;
 use fieldhead::backbone::{find, hex};
 use fieldhead::store::{Origin, Version};
 use serde_json::json;
-
-pub fn samples(context: &Context) -> Result<()> {
-    let store = context.open_read_only()?;
-    let samples = store.samples()?;
-    context.out.line(format!(
-        "{:>6}  {:20}  {:20}  source",
-        "id", "label", "burst"
-    ))?;
-    for (id, sample) in &samples {
-        context.out.json(&json!({
-            "id": id,
-            "label": sample.label,
-            "burst": sample.burst,
-            "time_us": sample.time_us,
-            "source": sample.source,
-            "photo": sample.photo.map(|photo| json!({
-                "width": photo.width,
-                "height": photo.height,
-                "bytes": photo.bytes,
-            })),
-        }))?;
-        context.out.line(format!(
-            "{id:>6}  {:20}  {:20}  {}",
-            fit(&sample.label, 20),
-            fit(&sample.burst, 20),
-            fit(&sample.source, 28)
-        ))?;
-    }
-    Ok(())
-}
 
 pub fn history(context: &Context) -> Result<()> {
     let store = context.open_read_only()?;

@@ -17,6 +17,7 @@ mod fewshot;
 mod history;
 mod output;
 mod predict;
+mod samples;
 mod train;
 
 pub use args::Args;
@@ -37,7 +38,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Predict(options) => predict::run(&context, &options),
         Verb::Correct(options) => change::correct(&context, &options),
         Verb::Forget(options) => change::forget(&context, &options),
-        Verb::Samples => history::samples(&context),
+        Verb::Samples(options) => samples::run(&context, &options),
         Verb::History => history::history(&context),
         Verb::Rollback(options) => history::rollback(&context, &options),
         Verb::Export(options) => export::export(&context, &options),

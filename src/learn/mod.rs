@@ -1,7 +1,7 @@
 //! Learning: choosing settings on the samples at hand, and saying what to expect. Pure.
 //!
-//! Owns: splits ([`splits`]), the choice of settings ([`select`]), calibration ([`calibrate`]), metrics ([`metrics`]). Does not own:
-//! the mathematics of a head (`head`).
+//! Owns: splits ([`splits`]), the choice of settings ([`select`]), calibration ([`calibrate`]), metrics ([`metrics`]), doubtful
+//! samples ([`suspect`]). Does not own: the mathematics of a head (`head`).
 //!
 //! Invariant: what judges a setting never took part in its training, burst by burst; and the same samples, request and seed give
 //! the same head.
@@ -10,6 +10,7 @@ pub mod calibrate;
 pub mod metrics;
 pub mod select;
 pub mod splits;
+pub mod suspect;
 
 use crate::head::{self, Head, HeadError, Request, Samples};
 
@@ -20,6 +21,10 @@ pub enum LearnError {
     Head(#[from] HeadError),
     #[error("the false alarm rate is {0}, expected 0 to 0.5")]
     FalseAlarmRate(f64),
+    #[error(
+        "fewer than two classes have two capture bursts, so no sample can be judged by others; collect more, at another time or place"
+    )]
+    NothingHeldOut,
 }
 
 /// Held-out accuracy of the settings that were chosen.
