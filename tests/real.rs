@@ -46,6 +46,8 @@ fn trash_is_told_apart_as_well_as_promised() {
             .ok(&["eval", "--from", val.to_str().unwrap(), "--json"])
             .one();
         let balanced = judged["balanced_accuracy"].as_f64().unwrap();
+        let error = judged["calibration_error"].as_f64().unwrap();
+        assert!(error <= 0.05, "{features}: calibration error {error}");
         assert!(
             balanced >= promised,
             "{features}: {balanced}, promised {promised}"

@@ -7,7 +7,7 @@ use super::output::{fit, round};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide};
 use fieldhead::head::Learned;
-use fieldhead::learn::metrics::{Confusion, wilson};
+use fieldhead::learn::metrics::{Confusion, expected_calibration_error, wilson};
 use serde_json::json;
 
 pub fn run(context: &Context, options: &From) -> Result<()> {
@@ -15,12 +15,19 @@ pub fn run(context: &Context, options: &From) -> Result<()> {
     let (version, head) = store.current_head()?;
     let embedder = context.embedder_for(&head.recipe)?;
     let tree = embed::tree(context, &embedder, &options.from)?;
-    let (confusion, unknown) = confusion(&head.learned, &tree)?;
-    report(context, version, &tree, &confusion, unknown)
+    let judged = judge(&head.learned, &tree)?;
+    report(context, version, &tree, &judged)
 }
 
-/// The confusion of a head on a tree, and how many it called unknown.
-pub fn confusion(learned: &Learned, tree: &EmbeddedTree) -> Result<(Confusion, usize)> {
+/// What a head answers on a tree.
+pub struct Judged {
+    pub confusion: Confusion,
+    /// How many it called unknown.
+    unknown: usize,
+    calibration_error: f64,
+}
+
+pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
     let mut labels: Vec<String> = learned.labels.clone();
     labels.extend(tree.files.iter().map(|file| file.label.clone()));
     labels.sort();
@@ -32,6 +39,7 @@ pub fn confusion(learned: &Learned, tree: &EmbeddedTree) -> Result<(Confusion, u
     };
     let mut unknown = 0;
     let mut pairs = Vec::new();
+    let mut answers = Vec::new();
     for (file, features) in tree.files.iter().zip(&tree.features) {
         let scores = learned.scores(features)?;
         if matches!(
@@ -42,17 +50,19 @@ pub fn confusion(learned: &Learned, tree: &EmbeddedTree) -> Result<(Confusion, u
         }
         let best = best(&scores);
         pairs.push((index(&file.label), index(&learned.labels[best])));
+        answers.push((f64::from(scores[best]), learned.labels[best] == file.label));
     }
-    Ok((Confusion::new(labels.clone(), &pairs), unknown))
+    Ok(Judged {
+        confusion: Confusion::new(labels.clone(), &pairs),
+        unknown,
+        calibration_error: expected_calibration_error(&answers),
+    })
 }
 
-fn report(
-    context: &Context,
-    version: u64,
-    tree: &EmbeddedTree,
-    confusion: &Confusion,
-    unknown: usize,
-) -> Result<()> {
+fn report(context: &Context, version: u64, tree: &EmbeddedTree, judged: &Judged) -> Result<()> {
+    let Judged {
+        confusion, unknown, ..
+    } = judged;
     let n = tree.files.len();
     let accuracy = confusion.accuracy();
     let balanced = confusion.balanced_accuracy();
@@ -81,6 +91,7 @@ fn report(
         "balanced_accuracy": round(balanced),
         "n": n,
         "unknown": unknown,
+        "calibration_error": round(judged.calibration_error),
         "per_class": per_class,
         "labels": confusion.labels(),
         "confusion": confusion.rows(),
@@ -96,7 +107,8 @@ fn report(
         balanced * 100.0
     ))?;
     context.out.line(format!(
-        "head version {version}; {unknown} called unknown; {:.1} ms a photo; {} skipped",
+        "head version {version}; {unknown} called unknown; calibration error {:.3}; {:.1} ms a photo; {} skipped",
+        judged.calibration_error,
         tree.ms_per_sample,
         skipped.len()
     ))?;

@@ -87,7 +87,7 @@ fn measure(
         let start = Instant::now();
         let (trained, _) = learn::train(&drawn, &request)?;
         ms += ms_since(start);
-        let (confusion, _) = eval::confusion(trained.learned(), test)?;
+        let confusion = eval::judge(trained.learned(), test)?.confusion;
         accuracies.push(confusion.balanced_accuracy());
     }
     let n = accuracies.len() as f64;

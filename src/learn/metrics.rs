@@ -100,6 +100,20 @@ pub fn wilson(correct: usize, n: usize) -> (f64, f64) {
     )
 }
 
+/// Bins of [`expected_calibration_error`]. Even perfect probabilities give about 0.05 with 240 answers in ten bins, and more in more.
+const BINS: usize = 10;
+
+/// Mean distance of confidence from the share of right answers, over bins of equal width, weighted by their answers (Guo et al., On
+/// Calibration of Modern Neural Networks, 2017). `answers` are confidences and whether they were right; 0 without any.
+pub fn expected_calibration_error(answers: &[(f64, bool)]) -> f64 {
+    let mut gaps = [0.0; BINS];
+    for &(confidence, right) in answers {
+        let bin = ((confidence * BINS as f64) as usize).min(BINS - 1);
+        gaps[bin] += confidence - f64::from(u8::from(right));
+    }
+    gaps.iter().map(|gap| gap.abs()).sum::<f64>() / answers.len().max(1) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +134,18 @@ mod tests {
             (Some(1.0), Some(0.5))
         );
         assert_eq!((classes[2].precision, classes[2].recall), (None, None));
+    }
+
+    #[test]
+    fn calibration_error_is_the_gap_between_confidence_and_right_answers() {
+        let answers =
+            |right: usize| -> Vec<(f64, bool)> { (0..10).map(|i| (0.75, i < right)).collect() };
+        assert_eq!(expected_calibration_error(&[]), 0.0);
+        assert!((expected_calibration_error(&answers(5)) - 0.25).abs() < 1e-12);
+        // Gaps of opposite signs in different bins do not cancel.
+        let two = [(0.9, false), (0.1, true)];
+        assert!((expected_calibration_error(&two) - 0.9).abs() < 1e-12);
+        assert!((expected_calibration_error(&[(1.0, true)])).abs() < 1e-12);
     }
 
     #[test]
