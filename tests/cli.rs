@@ -188,6 +188,25 @@ fn a_wrong_label_is_the_first_suspect_and_what_it_should_be_is_said() {
 }
 
 #[test]
+fn backbones_are_ranked_on_the_samples_of_the_field() {
+    let bench = Bench::new();
+    bench.refused(&["backbones", "--rank"], 5, "collect");
+    bench.photos("train", 4, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    let ranked = bench.ok(&["backbones", "--rank", "--json"]).json();
+    assert_eq!(ranked.len(), 2);
+    assert!(ranked[0]["balanced_accuracy"].as_f64() >= ranked[1]["balanced_accuracy"].as_f64());
+    for (place, one) in ranked.iter().enumerate() {
+        assert_eq!(one["rank"], place + 1);
+        assert_eq!(one["recommended"], place == 0);
+        assert_eq!(one["n"], 12);
+        let number = |key: &str| one[key].as_f64().unwrap();
+        assert!(number("h_score") > 0.0 && number("h_score") < 2.0, "{one}");
+        assert!(number("ms") > 0.0 && number("memory_mb") > 2.0, "{one}");
+    }
+}
+
+#[test]
 fn suspects_need_bursts_to_judge_each_other() {
     let bench = Bench::new();
     bench.photos("train", 3, 1);

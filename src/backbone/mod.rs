@@ -151,6 +151,12 @@ impl Backbone {
         program.map_or(0, |program| program.kernel.peak(rounds))
     }
 
+    /// Bytes of packed weights and of the buffers of one inference; the size of the file where floats run.
+    pub fn memory_bytes(&self) -> usize {
+        let program = self.graph.program();
+        program.map_or(self.card.model_bytes as usize, program::Program::bytes)
+    }
+
     /// The recipe of the vectors this backbone gives for pictures fitted by `fit`.
     pub fn recipe(&self, fit: Fit) -> Recipe {
         recipe(&self.card, fit, self.set)

@@ -149,18 +149,34 @@ impl Program {
         Ok(outputs)
     }
 
+    /// Bytes of packed weights and of the buffers of one run.
+    pub fn bytes(&self) -> usize {
+        let packed = self.steps.iter().map(|named| match &named.step {
+            Step::Product { packed, .. } | Step::Depthwise { packed, .. } => packed.bytes(),
+            _ => 0,
+        });
+        packed.sum::<usize>() + self.buffers().iter().sum::<usize>()
+    }
+
+    /// Size of each buffer.
+    fn buffers(&self) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        for plane in &self.planes {
+            sizes.resize(sizes.len().max(plane.buffer + 1), 0);
+            sizes[plane.buffer] = plane.bytes().max(sizes[plane.buffer]);
+        }
+        sizes
+    }
+
     fn take_memory(&self) -> Memory {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
-        idle.unwrap_or_else(|| {
-            let mut sizes = Vec::new();
-            for plane in &self.planes {
-                sizes.resize(sizes.len().max(plane.buffer + 1), 0);
-                sizes[plane.buffer] = plane.bytes().max(sizes[plane.buffer]);
-            }
-            Memory {
-                buffers: sizes.into_iter().map(|size| vec![0; size]).collect(),
-                vectors: self.vectors.iter().map(|&n| vec![0.0; n]).collect(),
-            }
+        idle.unwrap_or_else(|| Memory {
+            buffers: self
+                .buffers()
+                .into_iter()
+                .map(|size| vec![0; size])
+                .collect(),
+            vectors: self.vectors.iter().map(|&n| vec![0.0; n]).collect(),
         })
     }
 

@@ -100,9 +100,11 @@ pub enum Verb {
     /// Measure this machine: loading, inference, training, correcting, memory
     #[command(after_help = "Example: fieldhead bench --threads 1 --json")]
     Bench(Bench),
-    /// List the installed backbones
-    #[command(after_help = "Example: fieldhead backbones")]
-    Backbones,
+    /// List the installed backbones, or rank them on the samples of the field
+    #[command(
+        after_help = "--rank embeds the kept photos by each backbone and compares cross-validated accuracy, transferability, time and memory.\n\nExample: fieldhead backbones --rank"
+    )]
+    Backbones(Backbones),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -233,6 +235,13 @@ pub struct Fewshot {
     /// Kinds of head, comma-separated
     #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge", value_parser = head_kind)]
     pub heads: Vec<Choice>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Backbones {
+    /// Score each on the samples of the field, best first
+    #[arg(long)]
+    pub rank: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -103,7 +103,12 @@ impl Context {
                     hash: backbone::short(&recipe.backbone_hash),
                 })?,
         };
-        let embedder = Embedder::for_recipe(&found, recipe, self.kernel.as_deref())?;
+        self.embedder_of(&found, recipe)
+    }
+
+    /// The embedder of a backbone for a recipe.
+    pub fn embedder_of(&self, found: &Found, recipe: &Recipe) -> Result<Embedder, PipelineError> {
+        let embedder = Embedder::for_recipe(found, recipe, self.kernel.as_deref())?;
         self.name_floats(&embedder);
         Ok(embedder)
     }

@@ -1,10 +1,8 @@
-//! `history`, `rollback`, `backbones`: what is there.
+//! `history` and `rollback`: the versions of the head.
 
 use super::args::Rollback;
 use super::context::{Context, now_us};
-use super::output::fit;
 use anyhow::Result;
-use fieldhead::backbone::{find, hex};
 use fieldhead::store::{Origin, Version};
 use serde_json::json;
 
@@ -63,42 +61,5 @@ pub fn rollback(context: &Context, options: &Rollback) -> Result<()> {
         "the samples stay: the next correct, forget or train learns from all of them again; \
          `fieldhead forget --sample ID` takes out what was wrong",
     )?;
-    Ok(())
-}
-
-pub fn backbones(context: &Context) -> Result<()> {
-    context.out.line(format!(
-        "{:26} {:>8} {:>8} {:>7}  where",
-        "name", "MB", "M MACs", "width"
-    ))?;
-    for found in find::installed(&context.search) {
-        let card = &found.card;
-        let place = found
-            .folder
-            .as_ref()
-            .map_or("in the program".into(), |f| f.display().to_string());
-        let width = card.outputs.first().map_or(0, |o| o.width);
-        let width_multi: usize = card.outputs.iter().map(|o| o.width).sum();
-        context.out.json(&json!({
-            "name": card.name,
-            "description": card.description,
-            "licence": card.licence,
-            "trained_on": card.trained_on,
-            "published_top1": card.published_top1,
-            "sha256": hex(&card.sha256),
-            "bytes": card.model_bytes,
-            "macs": card.macs,
-            "width": width,
-            "width_multi": width_multi,
-            "path": place,
-        }))?;
-        context.out.line(format!(
-            "{:26} {:>8.1} {:>8.0} {:>7}  {place}",
-            fit(&card.name, 26),
-            card.model_bytes as f64 / 1e6,
-            card.macs as f64 / 1e6,
-            width,
-        ))?;
-    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Owns: parsing, progress, tables, JSON, exit codes. Does not own: anything that a library user would miss.
 
 mod args;
+mod backbones;
 mod bench;
 mod change;
 mod collect;
@@ -46,6 +47,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Features(options) => features::run(&context, &options),
         Verb::Fewshot(options) => fewshot::run(&context, &options),
         Verb::Bench(options) => bench::run(&context, &options),
-        Verb::Backbones => history::backbones(&context),
+        Verb::Backbones(options) => backbones::run(&context, &options),
     }
 }

@@ -7,7 +7,7 @@
 //! seed give the same bytes, on any number of threads. Labels are sorted, so the order in which they came does not matter.
 
 mod cholesky;
-mod gram;
+pub(crate) mod gram;
 mod learned;
 mod newton;
 pub mod normalize;

@@ -1,7 +1,7 @@
 //! Learning: choosing settings on the samples at hand, and saying what to expect. Pure.
 //!
 //! Owns: splits ([`splits`]), the choice of settings ([`select`]), calibration ([`calibrate`]), metrics ([`metrics`]), doubtful
-//! samples ([`suspect`]). Does not own: the mathematics of a head (`head`).
+//! samples ([`suspect`]), how well a backbone suits them ([`transfer`]). Does not own: the mathematics of a head (`head`).
 //!
 //! Invariant: what judges a setting never took part in its training, burst by burst; and the same samples, request and seed give
 //! the same head.
@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod select;
 pub mod splits;
 pub mod suspect;
+pub mod transfer;
 
 use crate::head::{self, Head, HeadError, Request, Samples};
 

@@ -228,6 +228,11 @@ impl Packed {
         }
     }
 
+    /// Bytes of the weights as they are packed.
+    pub fn bytes(&self) -> usize {
+        std::mem::size_of_val(&self.lines[..])
+    }
+
     /// Stops a call whose reads or writes would leave their buffers: what the vector code relies on.
     fn check(&self, from: &Source<'_>, to: &Target<'_>) {
         let Window {

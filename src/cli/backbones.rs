@@ -1,0 +1,157 @@
+//! `backbones`: what is installed, and which of it suits the samples at hand.
+
+use super::args::Backbones;
+use super::context::Context;
+use super::embed;
+use super::output::{fit, ms_since, round};
+use anyhow::Result;
+use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
+use fieldhead::head::Request;
+use fieldhead::learn::{LearnError, select, transfer};
+use fieldhead::pipeline::{self, PipelineError};
+use serde_json::json;
+use std::time::Instant;
+
+pub fn run(context: &Context, options: &Backbones) -> Result<()> {
+    match options.rank {
+        true => rank(context),
+        false => list(context),
+    }
+}
+
+fn list(context: &Context) -> Result<()> {
+    context.out.line(format!(
+        "{:26} {:>8} {:>8} {:>7}  where",
+        "name", "MB", "M MACs", "width"
+    ))?;
+    for found in find::installed(&context.search) {
+        let card = &found.card;
+        let place = found
+            .folder
+            .as_ref()
+            .map_or("in the program".into(), |f| f.display().to_string());
+        let width = card.outputs.first().map_or(0, |o| o.width);
+        let width_multi: usize = card.outputs.iter().map(|o| o.width).sum();
+        context.out.json(&json!({
+            "name": card.name,
+            "description": card.description,
+            "licence": card.licence,
+            "trained_on": card.trained_on,
+            "published_top1": card.published_top1,
+            "sha256": hex(&card.sha256),
+            "bytes": card.model_bytes,
+            "macs": card.macs,
+            "width": width,
+            "width_multi": width_multi,
+            "path": place,
+        }))?;
+        context.out.line(format!(
+            "{:26} {:>8.1} {:>8.0} {:>7}  {place}",
+            fit(&card.name, 26),
+            card.model_bytes as f64 / 1e6,
+            card.macs as f64 / 1e6,
+            width,
+        ))?;
+    }
+    Ok(())
+}
+
+/// A backbone on the samples of the field.
+struct Ranked {
+    found: Found,
+    /// Cross-validated balanced accuracy over bursts, and the samples that judged.
+    accuracy: f64,
+    judges: usize,
+    h_score: f64,
+    ms: f64,
+    memory_bytes: usize,
+}
+
+/// Inferences that are timed; their median counts.
+const RUNS: usize = 9;
+
+fn rank(context: &Context) -> Result<()> {
+    let store = context.open()?;
+    let mut ranked = Vec::new();
+    for found in find::installed(&context.search) {
+        let recipe = recipe(&found.card, context.settings.fit, context.settings.features);
+        let embedder = context.embedder_of(&found, &recipe)?;
+        let set = pipeline::training_set(&store, &recipe, |photos| {
+            embed::photos(context, &embedder, photos)
+        })?;
+        let request = Request {
+            kind: context.settings.head,
+            ..Request::default()
+        };
+        let choice = select::select(&set.samples, &request).map_err(PipelineError::from)?;
+        let cv = choice
+            .cv
+            .ok_or(PipelineError::from(LearnError::NothingHeldOut))?;
+        let backbone = embedder.backbone();
+        ranked.push(Ranked {
+            accuracy: cv.balanced_accuracy,
+            judges: cv.n,
+            h_score: transfer::h_score(&set.samples).map_err(PipelineError::from)?,
+            ms: median_ms(backbone, context.threads)?,
+            memory_bytes: backbone.memory_bytes(),
+            found,
+        });
+    }
+    ranked.sort_by(|a, b| {
+        b.accuracy
+            .total_cmp(&a.accuracy)
+            .then(a.ms.total_cmp(&b.ms))
+    });
+    report(context, &ranked)
+}
+
+/// Time of one inference; what the picture shows does not matter.
+fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64> {
+    let input = &backbone.card().input;
+    let picture = vec![128; (input.height * input.width * input.channels) as usize];
+    let mut times = Vec::new();
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        backbone.embed_on(&picture, threads)?;
+        times.push(ms_since(start));
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[RUNS / 2])
+}
+
+fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
+    context.out.line(format!(
+        "{:26} {:>10} {:>8} {:>8} {:>8}",
+        "name", "accuracy %", "H-score", "ms", "MB"
+    ))?;
+    for (place, one) in ranked.iter().enumerate() {
+        let name = &one.found.card.name;
+        let mb = one.memory_bytes as f64 / 1e6;
+        context.out.json(&json!({
+            "rank": place + 1,
+            "name": name,
+            "balanced_accuracy": round(one.accuracy),
+            "n": one.judges,
+            "h_score": round(one.h_score),
+            "ms": round(one.ms),
+            "memory_mb": round(mb),
+            "recommended": place == 0,
+        }))?;
+        context.out.line(format!(
+            "{:26} {:>10.1} {:>8.3} {:>8.1} {:>8.1}",
+            fit(name, 26),
+            100.0 * one.accuracy,
+            one.h_score,
+            one.ms,
+            mb
+        ))?;
+    }
+    if let Some(best) = ranked.first() {
+        let name = &best.found.card.name;
+        context.out.line(format!(
+            "{name} suits these {} samples best, by cross-validation over bursts: `fieldhead --backbone {name} train`",
+            best.judges
+        ))?;
+    }
+    Ok(())
+}
