@@ -131,7 +131,7 @@ pub struct Collect {
 
 #[derive(Debug, ClapArgs)]
 pub struct Train {
-    /// Kind of head: auto, softmax or ridge; without it the field's setting
+    /// Kind of head: auto, softmax, ridge, prototype, lda or mlp; without it the field's setting
     #[arg(long, value_name = "HEAD", value_parser = head_kind)]
     pub head: Option<Choice>,
     /// Seed of the splits
@@ -263,10 +263,7 @@ pub enum Shots {
 fn head_kind(text: &str) -> Result<Choice, String> {
     match text {
         "auto" => Ok(Choice(None)),
-        kind => kind
-            .parse()
-            .map(|kind| Choice(Some(kind)))
-            .map_err(|e| format!("{e}; expected auto, softmax or ridge")),
+        kind => kind.parse().map(|kind| Choice(Some(kind))),
     }
 }
 

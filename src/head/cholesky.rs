@@ -6,7 +6,7 @@
 use faer::{Mat, Side};
 
 /// What may be left of a pivot by a subtraction: six of sixteen digits.
-const CANCELLED: f64 = 1e-10;
+pub const CANCELLED: f64 = 1e-10;
 
 /// A lower triangular factor. Row `i` has `i + 1` numbers and begins at `i (i + 1) / 2`.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl Cholesky {
 }
 
 /// Inner product with partial sums in a fixed order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     const LANES: usize = 8;
     let (heads_a, heads_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let tail = heads_a.remainder().iter().zip(heads_b.remainder());

@@ -7,18 +7,26 @@ use super::calibrate::{HeldOut, inverse_temperature, log_loss};
 use super::metrics::Confusion;
 use super::splits::{self, Fold};
 use super::{CrossValidation, LearnError};
-use crate::head::ridge::leave_one_burst_out;
+use crate::head::leave_out::leave_one_burst_out;
 use crate::head::softmax::{Problem, ROUGH_GAP, Space};
 use crate::head::{
     self, HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples, Settings,
-    raw_scores,
 };
 use rayon::prelude::*;
 
 /// Penalties tried, as multiples of the mean squared distance of a sample from the mean; largest first, so that each solution
 /// starts the next.
 const SOFTMAX_GRID: [f64; 6] = [3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
-const RIDGE_GRID: [f64; 9] = [100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+const CLOSED_GRID: [f64; 9] = [100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01];
+/// Kinds that compete when none is asked for. MLP is left out: on 480 photos it takes ten times as long as all others together.
+const AUTO: [HeadKind; 4] = [
+    HeadKind::Softmax,
+    HeadKind::Ridge,
+    HeadKind::Prototype,
+    HeadKind::Lda,
+];
+/// The penalty of MLP, whose early stopping leaves little to it.
+const MLP_PENALTY: f64 = 1.0;
 /// Without judges: what the photos this project is judged on liked best at one and two samples a class.
 const BLIND: f64 = 0.1;
 
@@ -43,25 +51,20 @@ pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError
     let Some(folds) = splits::folds(request.seed, samples) else {
         return blind(samples, request);
     };
-    let kinds = request
-        .kind
-        .map_or(HeadKind::ALL.to_vec(), |kind| vec![kind]);
+    let kinds = request.kind.map_or(AUTO.to_vec(), |kind| vec![kind]);
     let normalizations = request
         .normalization
         .map_or(vec![Normalization::L2, Normalization::Standardize], |one| {
             vec![one]
         });
-    let work: Vec<(HeadKind, Normalization)> = kinds
-        .iter()
-        .flat_map(|&kind| normalizations.iter().map(move |&n| (kind, n)))
-        .collect();
     let mut candidates = Vec::new();
-    for (kind, normalization) in work {
-        let tried = match kind {
-            HeadKind::Softmax => softmax(samples, &folds, normalization, request)?,
-            HeadKind::Ridge => ridge(samples, &folds, normalization, request)?,
-        };
-        candidates.extend(tried);
+    for normalization in normalizations {
+        if kinds.contains(&HeadKind::Softmax) {
+            candidates.extend(softmax(samples, &folds, normalization, request)?);
+        }
+        for settings in settings(samples, &folds, normalization, request, &kinds)? {
+            candidates.push(by_folds(samples, &folds, settings)?);
+        }
     }
     let tried = candidates.len();
     let best = candidates
@@ -88,10 +91,17 @@ pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError
 fn blind(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
     let normalization = request.normalization.unwrap_or(Normalization::L2);
     let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
+    let kind = request.kind.unwrap_or(HeadKind::Softmax);
+    let penalty = match kind {
+        HeadKind::Softmax | HeadKind::Ridge => BLIND * spread(&z),
+        // Without scatter within the classes Σ is λI/n: as wide as the samples are.
+        HeadKind::Lda => z.n() as f64 * spread(&z),
+        HeadKind::Prototype | HeadKind::Mlp => MLP_PENALTY,
+    };
     let settings = Settings {
-        kind: request.kind.unwrap_or(HeadKind::Softmax),
+        kind,
         normalization,
-        penalty: request.penalty.unwrap_or(BLIND * spread(&z)),
+        penalty: request.penalty.unwrap_or(penalty),
     };
     Ok(Choice {
         settings,
@@ -149,7 +159,7 @@ fn softmax(
             for &penalty in &penalties {
                 let solved = problem.solve(penalty, start.as_ref(), ROUGH_GAP)?;
                 path.push(judge(samples, fold, |row| {
-                    Ok(raw_scores(&solved.linear, &normalizer.apply(row)))
+                    Ok(solved.linear.scores(&normalizer.apply(row)))
                 })?);
                 start = Some(solved.linear);
             }
@@ -174,40 +184,59 @@ fn softmax(
         .collect())
 }
 
-/// The penalty by exact leave-one-burst-out, as cheap as one training; what it chose is judged on the folds, as all others are.
-fn ridge(
+/// One setting of every other kind; the penalties of ridge and LDA by exact leave-one-burst-out, as cheap as one training.
+fn settings(
     samples: &Samples,
     folds: &[Fold],
     normalization: Normalization,
     request: &Request,
-) -> Result<Vec<Candidate>, LearnError> {
-    let penalty = match request.penalty {
-        Some(penalty) => penalty,
-        None => ridge_penalty(samples, folds, normalization, request)?,
+    kinds: &[HeadKind],
+) -> Result<Vec<Settings>, LearnError> {
+    let closed = |kind: &HeadKind| matches!(kind, HeadKind::Ridge | HeadKind::Lda);
+    let losses = if request.penalty.is_none() && kinds.iter().any(closed) {
+        closed_losses(samples, folds, normalization)?
+    } else {
+        Vec::new()
     };
-    let settings = Settings {
-        kind: HeadKind::Ridge,
-        normalization,
-        penalty,
+    let best = |kind: HeadKind| {
+        let own = losses.iter().filter(|loss| loss.kind == kind);
+        own.min_by(|a, b| a.loss.total_cmp(&b.loss))
+            .map(|loss| loss.penalty)
     };
-    let held_out: Vec<Vec<HeldOut>> = folds
-        .par_iter()
-        .map(|fold| {
-            let head = head::train(&samples.select(&fold.learn)?, settings)?;
-            judge(samples, fold, |row| head.learned().raw_scores(row))
+    let penalty = |kind: HeadKind| {
+        let chosen = match kind {
+            HeadKind::Softmax => None,
+            HeadKind::Ridge | HeadKind::Lda => best(kind),
+            HeadKind::Prototype | HeadKind::Mlp => Some(MLP_PENALTY),
+        };
+        request.penalty.or(chosen)
+    };
+    let others = kinds.iter().filter(|&&kind| kind != HeadKind::Softmax);
+    let settings = others.filter_map(|&kind| {
+        Some(Settings {
+            kind,
+            normalization,
+            penalty: penalty(kind)?,
         })
-        .collect::<Result<_, HeadError>>()?;
-    Ok(vec![candidate(samples, settings, held_out.concat())])
+    });
+    Ok(settings.collect())
 }
 
-fn ridge_penalty(
+/// Held-out log-loss of a kind at one penalty.
+struct Loss {
+    kind: HeadKind,
+    penalty: f64,
+    loss: f64,
+}
+
+fn closed_losses(
     samples: &Samples,
     folds: &[Fold],
     normalization: Normalization,
-    request: &Request,
-) -> Result<f64, LearnError> {
+) -> Result<Vec<Loss>, LearnError> {
     let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
-    let penalties = penalties(&RIDGE_GRID, &z, request);
+    let spread = spread(&z);
+    let penalties = CLOSED_GRID.map(|factor| factor * spread);
     let mut judges: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
     judges.sort_unstable();
     let losses = leave_one_burst_out(&z, &penalties)?
@@ -220,11 +249,25 @@ fn ridge_penalty(
                 weight: 0.0,
             });
             let held_out = weighed(samples, held_out.collect());
-            let loss = log_loss(&held_out, inverse_temperature(&held_out));
-            (loss, left_out.penalty)
+            Loss {
+                kind: left_out.kind,
+                penalty: left_out.penalty,
+                loss: log_loss(&held_out, inverse_temperature(&held_out)),
+            }
         });
-    let best = losses.min_by(|a, b| a.0.total_cmp(&b.0));
-    Ok(best.ok_or(HeadError::NoSamples)?.1)
+    Ok(losses.collect())
+}
+
+/// One setting, trained and judged on every fold.
+fn by_folds(samples: &Samples, folds: &[Fold], settings: Settings) -> Result<Candidate, HeadError> {
+    let held_out: Vec<Vec<HeldOut>> = folds
+        .par_iter()
+        .map(|fold| {
+            let head = head::train(&samples.select(&fold.learn)?, settings)?;
+            judge(samples, fold, |row| head.learned().raw_scores(row))
+        })
+        .collect::<Result<_, HeadError>>()?;
+    Ok(candidate(samples, settings, held_out.concat()))
 }
 
 /// Raw scores of the judges of one fold. Every class learned, so the classes are those of the whole set.
