@@ -1,15 +1,15 @@
 //! Least squares of one-hot targets on features: what ridge and LDA are read from, in the smaller of two spaces.
 //!
 //! With `B = ZᵀZ + λI` it keeps the coefficients `P = B⁻¹ZᵀY` and the residuals `R = YᵀY − YᵀZ P` of the one-hot targets `Y`; see
-//! [`ridge::scoring`](super::ridge) and [`lda::scoring`](super::lda) for what they make of them. While there are no more samples
-//! than features both come from the Gram matrix, `P = Zᵀ(ZZᵀ + λI)⁻¹Y`, whose factor follows a sample that comes or goes in O(n²).
-//! Beyond that no row is kept: a sample `z` with target `y` changes them by recursive least squares (Plackett, 1950),
+//! [`ridge::scoring`](super::ridge) and [`lda::scoring`](super::lda) for what they make of them. A sample `z` with target `y` changes
+//! both by recursive least squares (Plackett, 1950),
 //!
-//! `k = B⁻¹z`, `e = y − Pᵀz`, `P += k eᵀ / (1 + zᵀk)`, `R += e eᵀ / (1 + zᵀk)`,
+//! `k = B⁻¹z`, `e = y − Pᵀz`, `P += k eᵀ / (1 + zᵀk)`, `R += e eᵀ / (1 + zᵀk)`.
 //!
-//! and the factor of `B` by a rank-one change: O(D²) time a sample and memory that does not grow but for eight bytes a sample (see
-//! [`Members`]). Errors of `P` shrink with every sample, those of the factor stay bounded (Golub and Van Loan, 6.5.4): it needs no
-//! refresh.
+//! While there are no more samples than features, `k` comes from the factor of the Gram matrix `ZZᵀ + λI`, which grows and shrinks
+//! with them in O(n²). Beyond that it comes from the factor of `B`, which follows by a rank-one change, and no row is kept: O(D²)
+//! time a sample, and memory that does not grow but for a fingerprint each (see [`Members`]). Errors of `P` shrink with every sample
+//! and those of the factor stay of rounding's size, so neither is ever made anew.
 
 use super::cholesky::{CANCELLED, Cholesky};
 use super::members::Members;
@@ -136,22 +136,27 @@ impl Regression {
         }
         match &mut self.space {
             Space::Span(z, factor) => {
-                let (z, factor) = (z.clone(), factor.clone());
-                let next = with(z, factor, row, label, group, self.penalty)?;
-                let linear = next.fit.linear(read)?;
-                *self = next;
+                let last = z.n();
+                let (half, gain) = gain_in_span(z, factor, row, self.penalty);
+                let corner = gram::dot(row, row) + self.penalty;
+                if last == z.width() || factor.append(&half, corner).is_none() {
+                    return self.learn_anew(row, label, group, read);
+                }
+                let fit = self.fit.with(&wide(row), &gain, label);
+                let linear = fit.linear(read).inspect_err(|_| factor.remove(last))?;
+                z.insert(last, row, label, group)
+                    .inspect_err(|_| factor.remove(last))?;
+                self.fit = fit;
                 Ok(linear)
             }
             Space::Features(factor, members) => {
                 if gram::dot(row, row) > TOO_LARGE * self.penalty {
                     return Err(HeadError::NotFinite);
                 }
-                let z = wide(row);
-                let mut gain = z.clone();
-                factor.solve(&mut gain);
+                let (z, half, gain) = gain(factor, row);
                 let fit = self.fit.with(&z, &gain, label);
                 let linear = fit.linear(read)?;
-                factor.update(&z);
+                factor.update(&half).ok_or(HeadError::NotFinite)?;
                 members.insert(row, label);
                 self.fit = fit;
                 Ok(linear)
@@ -159,60 +164,82 @@ impl Regression {
         }
     }
 
-    /// Takes a normalized row out; gives its weights, and is what it was after an error.
-    pub fn forget(&mut self, row: &[f32], label: &str, read: Read) -> Result<Linear, HeadError> {
-        let next = match &self.space {
-            Space::Span(z, factor) => {
-                let index = z.find(row, label)?;
-                let (mut z, mut factor) = (z.clone(), factor.clone());
-                z.remove(index);
-                factor.remove(index);
-                z.check_classes()?;
-                Regression::of_span(z, factor, self.penalty)
-            }
-            Space::Features(factor, members) => {
-                members.check(row, label)?;
-                let z = wide(row);
-                let mut gain = z.clone();
-                factor.solve(&mut gain);
-                let fit = self.fit.without(&z, &gain, label)?;
-                let (mut factor, mut members) = (factor.clone(), members.clone());
-                factor.downdate(&z).ok_or(HeadError::NotFinite)?;
-                members.remove(row, label);
-                Regression {
-                    penalty: self.penalty,
-                    fit,
-                    space: Space::Features(factor, members),
-                }
-            }
+    /// Regresses all rows and this one, in the space that is the smaller one then.
+    fn learn_anew(
+        &mut self,
+        row: &[f32],
+        label: &str,
+        group: u64,
+        read: Read,
+    ) -> Result<Linear, HeadError> {
+        let Space::Span(z, _) = &self.space else {
+            return Err(HeadError::NotFinite);
         };
+        let mut z = z.clone();
+        z.insert(z.n(), row, label, group)?;
+        let next = Regression::new(z, self.penalty)?;
         let linear = next.fit.linear(read)?;
         *self = next;
         Ok(linear)
     }
+
+    /// Takes a normalized row out; gives its weights, and is what it was after an error.
+    pub fn forget(&mut self, row: &[f32], label: &str, read: Read) -> Result<Linear, HeadError> {
+        match &mut self.space {
+            Space::Span(z, factor) => {
+                let index = z.find(row, label)?;
+                let (mut z, mut factor) = (z.clone(), factor.clone());
+                z.remove(index);
+                z.check_classes()?;
+                factor.remove(index);
+                let next = Regression::of_span(z, factor, self.penalty);
+                let linear = next.fit.linear(read)?;
+                *self = next;
+                Ok(linear)
+            }
+            Space::Features(factor, members) => {
+                members.check(row, label)?;
+                let (z, half, gain) = gain(factor, row);
+                let fit = self.fit.without(&z, &gain, label)?;
+                let linear = fit.linear(read)?;
+                factor.downdate(&half).ok_or(HeadError::NotFinite)?;
+                members.remove(row, label);
+                self.fit = fit;
+                Ok(linear)
+            }
+        }
+    }
 }
 
-/// The regression in the span with one more row; in the space of the features when that has become the smaller one.
-fn with(
-    mut z: Samples,
-    mut factor: Cholesky,
-    row: &[f32],
-    label: &str,
-    group: u64,
-    penalty: f64,
-) -> Result<Regression, HeadError> {
-    let others = z.rows().chunks_exact(z.width());
-    let border: Vec<f64> = others.map(|other| gram::dot(other, row)).collect();
-    z.insert(z.n(), row, label, group)?;
-    if z.n() <= z.width()
-        && factor
-            .append(&border, gram::dot(row, row) + penalty)
-            .is_some()
-    {
-        Ok(Regression::of_span(z, factor, penalty))
-    } else {
-        Regression::new(z, penalty)
+/// A row widened, halfway through its solve, and solved: `z`, `L⁻¹z` and `B⁻¹z`.
+fn gain(factor: &Cholesky, row: &[f32]) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let z = wide(row);
+    let mut half = z.clone();
+    factor.half_solve(&mut half);
+    let mut gain = half.clone();
+    factor.finish_solve(&mut gain);
+    (z, half, gain)
+}
+
+/// The same in the span: `L⁻¹Zz` of the Gram matrix's factor, and `B⁻¹z = (z − Zᵀ(ZZᵀ + λI)⁻¹Zz) / λ`.
+fn gain_in_span(z: &Samples, factor: &Cholesky, row: &[f32], penalty: f64) -> (Vec<f64>, Vec<f64>) {
+    let others = || z.rows().chunks_exact(z.width());
+    let mut half: Vec<f64> = others().map(|other| gram::dot(other, row)).collect();
+    factor.half_solve(&mut half);
+    let mut dual = half.clone();
+    factor.finish_solve(&mut dual);
+    let mut gain = wide(row);
+    for (other, dual) in others().zip(dual) {
+        for (gain, &x) in gain.iter_mut().zip(other) {
+            *gain -= dual * f64::from(x);
+        }
     }
+    gain.iter_mut().for_each(|x| *x /= penalty);
+    (half, gain)
+}
+
+fn wide(row: &[f32]) -> Vec<f64> {
+    row.iter().map(|&x| f64::from(x)).collect()
 }
 
 fn fit_span(z: &Samples, factor: &Cholesky, penalty: f64) -> Fit {
@@ -358,10 +385,6 @@ impl Fit {
 
 fn inner(a: &[f64], b: &[f64]) -> f64 {
     super::cholesky::dot(a, b)
-}
-
-fn wide(row: &[f32]) -> Vec<f64> {
-    row.iter().map(|&x| f64::from(x)).collect()
 }
 
 /// The inverse of a symmetric positive definite matrix.
