@@ -81,8 +81,20 @@ fn compare(head: &dyn Head, n: usize, width: usize) -> Result<(), Failure> {
         for (a, b) in one.iter().zip(&other) {
             apart = apart.max((a - b).abs());
             largest = largest.max(b.abs());
+            assert!(a.is_finite() && b.is_finite());
         }
     }
+    let pairs = || {
+        head.learned()
+            .model
+            .numbers()
+            .zip(scratch.learned().model.numbers())
+    };
+    println!(
+        "{} of {} weights differ from a training from scratch in their last bits",
+        pairs().filter(|(a, b)| a != b).count(),
+        pairs().count()
+    );
     println!(
         "scores are {:.1e} of the largest from a training from scratch\n",
         apart / largest

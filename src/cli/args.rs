@@ -229,7 +229,7 @@ pub struct Fewshot {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// Kinds of head, comma-separated
-    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge", value_parser = head_kind)]
+    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge,prototype,lda", value_parser = head_kind)]
     pub heads: Vec<Choice>,
 }
 
