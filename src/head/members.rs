@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 /// A multiset of samples by 64-bit fingerprints of row and label. Two of a million different samples share one with a chance of
 /// 3 · 10⁻⁸ (birthday bound).
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Members(BTreeMap<u64, u32>);
 
 impl Members {

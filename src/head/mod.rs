@@ -4,7 +4,9 @@
 //! is kept ([`Learned`]). Does not own: choosing settings (`learn`), deciding on a score (`decision`), or storing (`store`).
 //!
 //! Invariants: a change is all or nothing: after an error the head is what it was. The same samples in the same order, settings and
-//! seed give the same bytes, on any number of threads. Labels are sorted, so the order in which they came does not matter.
+//! seed give the same bytes, on any number of threads. Labels are sorted, so the order in which they came does not matter. The order
+//! of samples does not matter at all to prototype and MLP, and to the others not beyond rounding (softmax: beyond the gap at which its
+//! search ends).
 
 mod cholesky;
 mod discriminant;

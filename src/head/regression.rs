@@ -22,14 +22,12 @@ use faer::{Mat, Side};
 const TOO_LARGE: f64 = 0.1 / CANCELLED;
 
 /// The regression of samples that come and go.
-#[derive(Clone)]
 pub struct Regression {
     penalty: f64,
     fit: Fit,
     space: Space,
 }
 
-#[derive(Clone)]
 enum Space {
     /// Normalized rows, and the factor of `ZZᵀ + λI` in their order.
     Span(Samples, Cholesky),
