@@ -17,8 +17,7 @@ use super::{HeadError, Linear, Samples, gram};
 use crate::label::{self, MAX_LABELS};
 use faer::{Mat, Side};
 
-/// The most by which the square of one sample may exceed the penalty, so that it can be taken out again: a tenth of what a pivot
-/// may lose.
+/// The most that `zᵀB⁻¹z` of a new sample may be, so that it can be taken out again: a tenth of what a pivot may lose.
 const TOO_LARGE: f64 = 0.1 / CANCELLED;
 
 /// The regression of samples that come and go.
@@ -148,10 +147,10 @@ impl Regression {
                 Ok(linear)
             }
             Space::Features(factor, members) => {
-                if gram::dot(row, row) > TOO_LARGE * self.penalty {
+                let (z, half, gain) = gain(factor, row);
+                if inner(&half, &half) > TOO_LARGE {
                     return Err(HeadError::NotFinite);
                 }
-                let (z, half, gain) = gain(factor, row);
                 let fit = self.fit.with(&z, &gain, label);
                 let linear = fit.linear(read)?;
                 factor.update(&half).ok_or(HeadError::NotFinite)?;
