@@ -133,7 +133,7 @@ impl Settings {
              backbone = {backbone}          # name, or folder with card.toml\n\
              fit = \"{fit}\"              # squash | crop | letterbox\n\
              features = \"{features}\"          # final | multi (final and pooled inner stages)\n\
-             head = \"{head}\"               # auto | softmax | ridge\n\
+             head = \"{head}\"               # auto | softmax | ridge | prototype | lda | mlp\n\
              photos_mb = {photos_mb}             # room for kept pictures\n\
              false_alarm_rate = {rate}     # share of known samples that may be called unknown\n",
             backbone = toml::Value::from(self.backbone.as_str()),

@@ -19,7 +19,7 @@
 //!    `lower` (quantized operators to integer steps), `program` (running them), `kernels` (one file an instruction set; the only
 //!    place with `unsafe`), `float` (tract's operators for what has no integer step), and `graph`, which chooses.
 //! 5. [`features`]: the vector, and the recipe that says how it came to be.
-//! 6. [`head`]: what is trained. Two kinds behind one seam.
+//! 6. [`head`]: what is trained. Five kinds behind one seam; ridge and LDA are two readings of one regression.
 //! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.
 //! 8. [`decision`]: scores to a label or to *unknown*. Pure.
 //! 9. [`store`]: everything that has to survive.

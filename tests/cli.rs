@@ -308,9 +308,9 @@ fn fewshot_reports_every_head_and_number_of_shots() {
     assert_eq!(short.one()["results"][0]["drawn"], 4);
     assert!(short.stderr.contains("only 4 samples"), "{}", short.stderr);
     let results = said["results"].as_array().unwrap();
-    assert_eq!(results.len(), 6);
+    assert_eq!(results.len(), 10);
     assert_eq!(
-        (&results[0]["shots"], &results[5]["shots"]),
+        (&results[0]["shots"], &results[9]["shots"]),
         (&1.into(), &"all".into())
     );
     for key in [
@@ -323,6 +323,28 @@ fn fewshot_reports_every_head_and_number_of_shots() {
     ] {
         assert!(!results[0][key].is_null(), "{key}");
     }
+}
+
+#[test]
+fn every_head_trains_corrects_forgets_and_travels() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    bench.photos("new", 1, 2);
+    bench.ok(&["collect", "--from", "train"]);
+    for head in ["softmax", "ridge", "prototype", "lda", "mlp"] {
+        let trained = bench.ok(&["train", "--head", head, "--json"]).one();
+        assert_eq!(trained["head"], head);
+        let learned = bench.ok(&["correct", "--label", "gear", "new/screw/00.jpg", "--json"]);
+        let id = learned.one()["id"].to_string();
+        bench.ok(&["export", "head.fhead"]);
+        bench.ok(&["forget", "--sample", &id]);
+        bench.ok(&["import", "head.fhead"]);
+        let seen = bench.ok(&["predict", "new/gear", "--json"]).json();
+        assert_eq!(seen[0]["label"], "gear", "{head}");
+    }
+    std::fs::write(bench.path("field/field.toml"), "head = \"lda\"").unwrap();
+    assert_eq!(bench.ok(&["train", "--json"]).one()["head"], "lda");
+    bench.refused(&["train", "--head", "forest"], 2, "prototype, lda, mlp");
 }
 
 #[test]

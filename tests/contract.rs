@@ -2,8 +2,11 @@
 
 mod support;
 
+use faer::Mat;
+use faer::prelude::Solve;
 use fieldhead::head::{
-    self, Head, HeadError, HeadKind, Learned, Linear, Model, Normalization, Samples, Settings,
+    self, Head, HeadError, HeadKind, Learned, Linear, Model, Normalization, Request, Samples,
+    Settings,
 };
 use proptest::prelude::*;
 use support::{Blob, blobs};
@@ -39,20 +42,19 @@ fn every_head(mut check: impl FnMut(&(dyn Fn(&Samples) -> Box<dyn Head + Send> +
 }
 
 fn linear(learned: &Learned) -> &Linear {
-    let Model::Linear(linear) = &learned.model;
-    linear
+    match &learned.model {
+        Model::Linear(linear) => linear,
+        other => panic!("{other:?}"),
+    }
 }
 
-/// Largest difference of two heads' weights, relative to the largest weight.
+/// Largest difference of two heads' numbers, relative to the largest number.
 fn distance(a: &Learned, b: &Learned) -> f64 {
     assert_eq!(a.labels, b.labels);
-    let (a, b) = (linear(a), linear(b));
-    let scale = a.weights.iter().fold(0.0f32, |m, x| m.max(x.abs()));
-    let pairs = a
-        .weights
-        .iter()
-        .chain(&a.bias)
-        .zip(b.weights.iter().chain(&b.bias));
+    let (a, b) = (&a.model, &b.model);
+    assert_eq!(a.numbers().count(), b.numbers().count());
+    let scale = a.numbers().fold(0.0f32, |m, x| m.max(x.abs()));
+    let pairs = a.numbers().zip(b.numbers());
     pairs.fold(0.0, |m, (x, y)| f64::from((x - y).abs() / scale).max(m))
 }
 
@@ -115,6 +117,23 @@ fn the_same_samples_give_the_same_bytes() {
 }
 
 #[test]
+fn the_same_request_gives_the_same_bytes() {
+    for kind in [None].into_iter().chain(HeadKind::ALL.map(Some)) {
+        let samples = blobs(&Blob::FEW, 4);
+        let request = Request {
+            kind,
+            seed: 3,
+            ..Request::default()
+        };
+        let bytes = || {
+            let (head, _) = fieldhead::learn::train(&samples, &request).unwrap();
+            postcard::to_stdvec(head.learned()).unwrap()
+        };
+        assert_eq!(bytes(), bytes(), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_head_that_was_kept_goes_on_as_if_it_never_stopped() {
     every_head(|train, samples| {
         let row: Vec<f32> = samples.row(0).iter().map(|x| x * 0.7 + 0.01).collect();
@@ -148,6 +167,53 @@ fn a_class_is_added_by_its_first_sample_and_goes_with_its_last() {
 }
 
 #[test]
+fn what_was_learned_and_forgotten_leaves_no_trace() {
+    every_head(|train, samples| {
+        let mut head = train(samples);
+        let before = head.learned().clone();
+        let row: Vec<f32> = samples.row(1).iter().map(|x| 0.3 - x).collect();
+        head.learn(&row, "class 0", 7).unwrap();
+        assert_ne!(head.learned(), &before);
+        head.forget(&row, "class 0").unwrap();
+        match before.settings.kind {
+            HeadKind::Prototype | HeadKind::Mlp => assert_eq!(head.learned(), &before),
+            _ => assert!(distance(head.learned(), &before) < 5e-3),
+        }
+        let never = head.forget(&row, "class 0").unwrap_err();
+        assert!(matches!(never, HeadError::NotLearned { .. }));
+    });
+}
+
+#[test]
+fn one_sample_a_class_is_enough() {
+    for kind in HeadKind::ALL {
+        let samples = blobs(&Blob::FEW, 1).select(&[0, 1, 2]).unwrap();
+        let head = head::train(&samples, settings(kind, Normalization::L2)).unwrap();
+        for i in 0..3 {
+            let scores = head.learned().scores(samples.row(i)).unwrap();
+            assert_eq!(fieldhead::decision::best(&scores), i, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn weights_of_another_kind_of_head_are_refused() {
+    let samples = blobs(&Blob::FEW, 1);
+    for (kind, other) in [
+        (HeadKind::Softmax, HeadKind::Prototype),
+        (HeadKind::Prototype, HeadKind::Mlp),
+        (HeadKind::Mlp, HeadKind::Lda),
+    ] {
+        let head = head::train(&samples, settings(kind, Normalization::L2)).unwrap();
+        let mut learned = head.learned().clone();
+        learned.settings.kind = other;
+        let refused = learned.validate().unwrap_err();
+        assert!(matches!(refused, HeadError::Damaged { .. }));
+        assert!(head::resume(&learned, samples.clone()).is_err());
+    }
+}
+
+#[test]
 fn hostile_values_leave_a_head_unchanged() {
     every_head(|train, samples| {
         let mut head = train(samples);
@@ -161,10 +227,12 @@ fn hostile_values_leave_a_head_unchanged() {
             assert!(head.learned().scores(&bad).is_err());
         }
         assert!(head.learn(&row[1..], "class 0", 1).is_err());
+        assert!(head.forget(&row[1..], "class 0").is_err());
         assert!(head.learn(&row, "", 1).is_err());
         assert!(head.learn(&row, "a/b", 1).is_err());
         let missing = head.forget(&row, "class 2").unwrap_err();
         assert!(matches!(missing, HeadError::NotLearned { .. }));
+        assert_eq!(head.learned(), &before);
         // Numbers so large that squares overflow are refused or survived, never half learned.
         bad.fill(f32::MAX);
         if head.learn(&bad, "class 0", 1).is_ok() {
@@ -259,25 +327,58 @@ fn raw(samples: &Samples, at: &Linear, i: usize) -> Vec<f64> {
 }
 
 #[test]
+fn lda_is_what_its_definition_says() {
+    for blob in [Blob::FEW, Blob::MANY] {
+        let samples = blobs(&blob, 6);
+        let settings = settings(HeadKind::Lda, Normalization::None);
+        let head = head::train(&samples, settings).unwrap();
+        let (n, width, classes) = (samples.n(), samples.width(), samples.classes());
+        let x = Mat::from_fn(n, width, |i, j| f64::from(samples.row(i)[j]));
+        let hot = |i: usize, c: usize| f64::from(u8::from(samples.labels[i] as usize == c));
+        let y = Mat::from_fn(n, classes, hot);
+        let counts = samples.counts();
+        let sums = y.transpose() * &x;
+        let means = Mat::from_fn(classes, width, |c, j| sums[(c, j)] / counts[c] as f64);
+        let away = &x - &y * &means;
+        let mut covariance = away.transpose() * &away * faer::Scale(1.0 / n as f64);
+        for j in 0..width {
+            covariance[(j, j)] += settings.penalty / n as f64;
+        }
+        let turned = covariance.partial_piv_lu().solve(means.transpose());
+        let scores = &x * &turned;
+        let squares = &means * &turned;
+        for i in 0..n {
+            let given = head.learned().raw_scores(samples.row(i)).unwrap();
+            for c in 0..classes {
+                let expected = scores[(i, c)] - squares[(c, c)] / 2.0;
+                assert!((given[c] - expected).abs() < 1e-4 * expected.abs().max(10.0));
+            }
+        }
+    }
+}
+
+#[test]
 fn leaving_a_burst_out_exactly_equals_training_without_it() {
     for blob in [Blob::FEW, Blob::MANY] {
         let samples = blobs(&blob, 2);
-        let penalty = 0.3;
-        let exact = head::ridge::leave_one_burst_out(&samples, &[penalty]).unwrap();
-        for burst in [samples.groups[0], samples.groups[samples.n() - 1]] {
-            let rows: Vec<usize> = (0..samples.n())
-                .filter(|&i| samples.groups[i] != burst)
-                .collect();
-            let settings = Settings {
-                kind: HeadKind::Ridge,
-                normalization: Normalization::None,
-                penalty,
-            };
-            let without = head::train(&samples.select(&rows).unwrap(), settings).unwrap();
-            for i in (0..samples.n()).filter(|&i| samples.groups[i] == burst) {
-                let expected = without.learned().raw_scores(samples.row(i)).unwrap();
-                for (a, b) in exact[0].scores[i].iter().zip(&expected) {
-                    assert!((a - b).abs() < 1e-4, "{a} {b}");
+        let all = head::leave_out::leave_one_burst_out(&samples, &[0.3, 3.0]).unwrap();
+        assert_eq!(all.len(), 4);
+        for exact in all {
+            for burst in [samples.groups[0], samples.groups[samples.n() - 1]] {
+                let rows: Vec<usize> = (0..samples.n())
+                    .filter(|&i| samples.groups[i] != burst)
+                    .collect();
+                let settings = Settings {
+                    kind: exact.kind,
+                    normalization: Normalization::None,
+                    penalty: exact.penalty,
+                };
+                let without = head::train(&samples.select(&rows).unwrap(), settings).unwrap();
+                for i in (0..samples.n()).filter(|&i| samples.groups[i] == burst) {
+                    let expected = without.learned().raw_scores(samples.row(i)).unwrap();
+                    for (a, b) in exact.scores[i].iter().zip(&expected) {
+                        assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{a} {b}");
+                    }
                 }
             }
         }
@@ -289,15 +390,18 @@ proptest! {
 
     /// Samples come and go in any order; what is left equals a training from scratch.
     #[test]
-    fn ridge_after_any_history_equals_a_training_from_scratch(
+    fn ridge_and_lda_after_any_history_equal_a_training_from_scratch(
         history in proptest::collection::vec((any::<bool>(), any::<u16>(), 0usize..4), 1..25),
-        many in any::<bool>(),
+        start in 0..3usize,
+        lda in any::<bool>(),
         seed in 0u64..1000,
     ) {
-        let blob = if many { Blob::MANY } else { Blob::FEW };
+        // Few samples stay few, many stay many, and some become more than there are features.
+        let blob = [Blob::FEW, Blob::MANY, Blob { n: 36, ..Blob::FEW }][start];
         let start = blobs(&blob, seed);
         let extra = blobs(&blob, seed + 1);
-        let settings = settings(HeadKind::Ridge, Normalization::L2);
+        let kind = if lda { HeadKind::Lda } else { HeadKind::Ridge };
+        let settings = settings(kind, Normalization::L2);
         let mut head = head::train(&start, settings).unwrap();
         let mut rows: Vec<(Vec<f32>, String)> = (0..start.n())
             .map(|i| (start.row(i).to_vec(), start.label(i).to_owned()))

@@ -1,7 +1,7 @@
 //! Files of every format version ever shipped open for ever: `tests/data/vN` holds a field and a head of version N.
 
 use fieldhead::config::Settings;
-use fieldhead::head;
+use fieldhead::head::{self, HeadKind};
 use fieldhead::preprocess::decode;
 use fieldhead::store::{Event, Origin, Store, fhead};
 use std::path::{Path, PathBuf};
@@ -78,4 +78,14 @@ fn a_head_of_version_1_is_read_and_written_the_same() {
     let record = fhead::decode(&bytes).unwrap();
     assert_eq!(record.learned.labels, ["gear", "nut", "screw"]);
     assert_eq!(fhead::encode(&record).unwrap(), bytes);
+}
+
+#[test]
+fn a_kind_of_head_keeps_its_number() {
+    let numbers = HeadKind::ALL.map(|kind| postcard::to_stdvec(&kind).unwrap());
+    assert_eq!(numbers.concat(), [0, 1, 2, 3, 4]);
+    assert_eq!(
+        HeadKind::ALL.map(|kind| kind.to_string()),
+        ["softmax", "ridge", "prototype", "lda", "mlp"]
+    );
 }

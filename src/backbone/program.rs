@@ -208,8 +208,9 @@ impl Program {
             } => self.share(
                 memory,
                 threads,
-                *from,
-                *to,
+                [*from, *to],
+                *slide == Slide::POINT
+                    && [from, to].map(|p| self.planes[*p].border) == [Border::default(); 2],
                 |bytes, source, first, target| {
                     if slide.is_point() {
                         let from = point_source(source, bytes, slide, first);
@@ -228,8 +229,8 @@ impl Program {
             } => self.share(
                 memory,
                 threads,
-                *from,
-                *to,
+                [*from, *to],
+                false,
                 |bytes, source, first, target| {
                     let row = (first * slide.stride[0]) as isize - slide.pad[0] as isize;
                     let from = Source {
@@ -307,20 +308,24 @@ impl Program {
         Ok(())
     }
 
-    /// Lets `work` fill the rows of plane `to` from plane `from`, shared between threads. It is told the first of its rows.
+    /// Lets `work` fill the rows of plane `to` from plane `from`, shared between threads. It is told the first of its rows. Where a
+    /// pixel is made of the same pixel, few rows need not be shared unevenly: all pixels are one column.
     fn share(
         &self,
         memory: &mut Memory,
         threads: usize,
-        from: usize,
-        to: usize,
+        [from, to]: [usize; 2],
+        point_by_point: bool,
         work: impl Fn(&[u8], &Plane, usize, Target<'_>) + Sync,
     ) {
-        let (source, plane) = (&self.planes[from], &self.planes[to]);
+        let (mut source, mut plane) = (self.planes[from], self.planes[to]);
+        if point_by_point {
+            (source, plane) = (source.one_column(), plane.one_column());
+        }
         let mut out = std::mem::take(&mut memory.buffers[plane.buffer]);
         let bytes = memory.buffers[source.buffer].as_slice();
         plane.share(&mut out, threads, &|first, target| {
-            work(bytes, source, first, target);
+            work(bytes, &source, first, target);
         });
         memory.buffers[plane.buffer] = out;
     }
@@ -445,13 +450,11 @@ fn pool(plane: &Plane, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
     for y in 0..plane.height {
         for x in 0..plane.width {
             let pixel = &bytes[plane.at(y as isize, x as isize)..][..plane.channels];
-            for (found, &level) in found.iter_mut().zip(pixel) {
-                let level = u32::from(level ^ flip);
-                *found = if max {
-                    (*found).max(level)
-                } else {
-                    *found + level
-                };
+            let levels = found.iter_mut().zip(pixel);
+            if max {
+                levels.for_each(|(found, level)| *found = (*found).max(u32::from(level ^ flip)));
+            } else {
+                levels.for_each(|(found, level)| *found += u32::from(level ^ flip));
             }
         }
     }

@@ -135,7 +135,7 @@ pub struct Collect {
 
 #[derive(Debug, ClapArgs)]
 pub struct Train {
-    /// Kind of head: auto, softmax or ridge; without it the field's setting
+    /// Kind of head: auto, softmax, ridge, prototype, lda or mlp; without it the field's setting
     #[arg(long, value_name = "HEAD", value_parser = head_kind)]
     pub head: Option<Choice>,
     /// Seed of the splits
@@ -233,7 +233,7 @@ pub struct Fewshot {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// Kinds of head, comma-separated
-    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge", value_parser = head_kind)]
+    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge,prototype,lda", value_parser = head_kind)]
     pub heads: Vec<Choice>,
 }
 
@@ -287,10 +287,7 @@ pub enum Shots {
 fn head_kind(text: &str) -> Result<Choice, String> {
     match text {
         "auto" => Ok(Choice(None)),
-        kind => kind
-            .parse()
-            .map(|kind| Choice(Some(kind)))
-            .map_err(|e| format!("{e}; expected auto, softmax or ridge")),
+        kind => kind.parse().map(|kind| Choice(Some(kind))),
     }
 }
 

@@ -129,7 +129,7 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
         .out
         .json(&json!({"results": results, "n_test": test.files.len()}))?;
     context.out.line(format!(
-        "{:>6}  {:8}  {:>19}  {:>6}  {:>10}",
+        "{:>6}  {:9}  {:>19}  {:>6}  {:>10}",
         "shots", "head", "balanced accuracy %", "± std", "train ms"
     ))?;
     for row in rows {
@@ -138,7 +138,7 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
             Shots::All => "all".into(),
         };
         context.out.line(format!(
-            "{shots:>6}  {:8}  {:>19.1}  {:>6.1}  {:>10.1}",
+            "{shots:>6}  {:9}  {:>19.1}  {:>6.1}  {:>10.1}",
             row.head.to_string(),
             row.balanced_accuracy * 100.0,
             row.std * 100.0,

@@ -1,12 +1,12 @@
 //! A Cholesky factor that grows, shrinks, and follows rank-one changes.
 //!
 //! Owns: `A = L Lᵀ` for a symmetric positive definite `A`, with `L` kept row by row. Every change costs O(n²); a factorization costs
-//! O(n³). Formulas: Golub and Van Loan, Matrix Computations, 4th edition, 6.5.4.
+//! O(n³).
 
 use faer::{Mat, Side};
 
 /// What may be left of a pivot by a subtraction: six of sixteen digits.
-const CANCELLED: f64 = 1e-10;
+pub const CANCELLED: f64 = 1e-10;
 
 /// A lower triangular factor. Row `i` has `i + 1` numbers and begins at `i (i + 1) / 2`.
 #[derive(Clone, Debug)]
@@ -38,21 +38,15 @@ impl Cholesky {
         &self.packed[i * (i + 1) / 2..][..=i]
     }
 
-    fn row_mut(&mut self, i: usize) -> &mut [f64] {
-        &mut self.packed[i * (i + 1) / 2..][..=i]
-    }
-
-    /// Borders the matrix with one more row: `border` against the rows there are, `corner` on the diagonal. `None`, and the factor
-    /// is as it was, when too many digits cancel: factor the matrix again.
-    pub fn append(&mut self, border: &[f64], corner: f64) -> Option<()> {
-        let mut row = border.to_vec();
-        self.solve_lower(&mut row);
-        let rest = corner - row.iter().map(|x| x * x).sum::<f64>();
+    /// Borders the matrix with one more row: `half = L⁻¹b` for the row `b` against the rows there are, `corner` on the diagonal.
+    /// `None`, and the factor is as it was, when too many digits cancel: factor the matrix again.
+    pub fn append(&mut self, half: &[f64], corner: f64) -> Option<()> {
+        let rest = corner - dot(half, half);
         if !(rest > CANCELLED * corner && rest.is_finite()) {
             return None;
         }
-        row.push(rest.sqrt());
-        self.packed.extend(row);
+        self.packed.extend(half);
+        self.packed.push(rest.sqrt());
         self.n += 1;
         Some(())
     }
@@ -76,62 +70,55 @@ impl Cholesky {
         self.packed = packed;
         self.n -= 1;
         // What the struck column held moves back into the block behind it.
-        self.update_from(index, &mut struck);
+        self.half_solve_from(index, &mut struck);
+        let turn = turn(&struck, 1.0).unwrap_or_default();
+        self.apply(index, &turn);
     }
 
-    /// `A + x xᵀ`.
-    pub fn update(&mut self, x: &[f64]) {
-        self.update_from(0, &mut x.to_vec());
-    }
-
-    fn update_from(&mut self, start: usize, x: &mut [f64]) {
-        for k in 0..x.len() {
-            let diagonal = self.row(start + k)[start + k];
-            let radius = diagonal.hypot(x[k]);
-            let (c, s) = (radius / diagonal, x[k] / diagonal);
-            self.row_mut(start + k)[start + k] = radius;
-            for (i, x) in x.iter_mut().enumerate().skip(k + 1) {
-                let entry = &mut self.row_mut(start + i)[start + k];
-                *entry = (*entry + s * *x) / c;
-                *x = c * *x - s * *entry;
-            }
-        }
-    }
-
-    /// `A - x xᵀ`. `None`, and the factor is spoiled, when that is not positive definite or too many digits cancel: factor the
-    /// matrix again.
-    pub fn downdate(&mut self, x: &[f64]) -> Option<()> {
-        let mut x = x.to_vec();
-        for k in 0..x.len() {
-            let diagonal = self.row(k)[k];
-            let square = (diagonal - x[k]) * (diagonal + x[k]);
-            if !(square > CANCELLED * diagonal * diagonal && square.is_finite()) {
-                return None;
-            }
-            let radius = square.sqrt();
-            let (c, s) = (radius / diagonal, x[k] / diagonal);
-            self.row_mut(k)[k] = radius;
-            for (i, x) in x.iter_mut().enumerate().skip(k + 1) {
-                let entry = &mut self.row_mut(i)[k];
-                *entry = (*entry - s * *x) / c;
-                *x = c * *x - s * *entry;
-            }
-        }
+    /// `A + x xᵀ`, for `half = L⁻¹x`. `None`, and the factor is as it was, when that is not finite.
+    pub fn update(&mut self, half: &[f64]) -> Option<()> {
+        self.apply(0, &turn(half, 1.0)?);
         Some(())
     }
 
+    /// `A - x xᵀ`, for `half = L⁻¹x`. `None`, and the factor is as it was, when that is not positive definite or too many digits
+    /// cancel.
+    pub fn downdate(&mut self, half: &[f64]) -> Option<()> {
+        self.apply(0, &turn(half, -1.0)?);
+        Some(())
+    }
+
+    /// Multiplies the block from row and column `start` on by the factor of a [`turn`]. Every row is read and written once, from its
+    /// end, and several at a time, so that one does not wait for the sum of another.
+    fn apply(&mut self, start: usize, turn: &[Step]) {
+        const ROWS: usize = 8;
+        let mut rest = &mut self.packed[start * (start + 1) / 2..];
+        let mut first = 0;
+        while first + ROWS <= turn.len() {
+            rest = apply_to::<ROWS>(rest, start, first, turn);
+            first += ROWS;
+        }
+        for row in first..turn.len() {
+            rest = apply_to::<1>(rest, start, row, turn);
+        }
+    }
+
     /// Solves `L y = x` in place.
-    fn solve_lower(&self, x: &mut [f64]) {
-        for i in 0..self.n {
-            let row = self.row(i);
-            let known: f64 = dot(&row[..i], &x[..i]);
+    pub fn half_solve(&self, x: &mut [f64]) {
+        self.half_solve_from(0, x);
+    }
+
+    /// The same with the block of `L` from row and column `start` on.
+    fn half_solve_from(&self, start: usize, x: &mut [f64]) {
+        for i in 0..x.len() {
+            let row = &self.row(start + i)[start..];
+            let known = dot(&row[..i], &x[..i]);
             x[i] = (x[i] - known) / row[i];
         }
     }
 
-    /// Solves `A y = x` in place.
-    pub fn solve(&self, x: &mut [f64]) {
-        self.solve_lower(x);
+    /// Solves `Lᵀ y = x` in place.
+    pub fn finish_solve(&self, x: &mut [f64]) {
         for i in (0..self.n).rev() {
             let row = self.row(i);
             x[i] /= row[i];
@@ -141,10 +128,74 @@ impl Cholesky {
             }
         }
     }
+
+    /// Solves `A y = x` in place.
+    pub fn solve(&self, x: &mut [f64]) {
+        self.half_solve(x);
+        self.finish_solve(x);
+    }
+}
+
+/// One column of the factor of `I ± p pᵀ`: its diagonal, what the entry of row `i` below is over `pᵢ`, and its own `p`.
+struct Step {
+    diagonal: f64,
+    below: f64,
+    p: f64,
+}
+
+/// The Cholesky factor of `I + sign p pᵀ`. With `tⱼ = 1 + sign Σ_{i≤j} pᵢ²` it is `√(tⱼ / tⱼ₋₁)` on the diagonal and
+/// `sign pᵢ pⱼ / √(tⱼ tⱼ₋₁)` below (Gill, Golub, Murray and Saunders, Methods for Modifying Matrix Factorizations, 1974). `None` when
+/// too many digits cancel.
+fn turn(p: &[f64], sign: f64) -> Option<Vec<Step>> {
+    let mut before = 1.0;
+    let steps = p.iter().map(|&p| {
+        let after: f64 = before + sign * p * p;
+        if !(after > CANCELLED && after.is_finite()) {
+            return None;
+        }
+        let step = Step {
+            diagonal: (after / before).sqrt(),
+            below: sign * p / (after * before).sqrt(),
+            p,
+        };
+        before = after;
+        Some(step)
+    });
+    steps.collect()
+}
+
+/// Multiplies the `N` rows at the front of `packed`, the first of which is row `first` of the block that begins at `start`. Gives
+/// the rows behind them.
+fn apply_to<'a, const N: usize>(
+    mut packed: &'a mut [f64],
+    start: usize,
+    first: usize,
+    turn: &[Step],
+) -> &'a mut [f64] {
+    let mut sums = [0.0; N];
+    let mut rows: [&mut [f64]; N] = std::array::from_fn(|r| {
+        let (row, rest) = std::mem::take(&mut packed).split_at_mut(start + first + r + 1);
+        packed = rest;
+        let (left, own) = row[start..].split_at_mut(first);
+        for (entry, step) in own.iter_mut().zip(&turn[first..]).rev() {
+            let old = *entry;
+            *entry = step.diagonal * old + step.below * sums[r];
+            sums[r] += step.p * old;
+        }
+        left
+    });
+    for (j, step) in turn[..first].iter().enumerate().rev() {
+        for (row, sum) in rows.iter_mut().zip(&mut sums) {
+            let old = row[j];
+            row[j] = step.diagonal * old + step.below * *sum;
+            *sum += step.p * old;
+        }
+    }
+    packed
 }
 
 /// Inner product with partial sums in a fixed order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     const LANES: usize = 8;
     let (heads_a, heads_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let tail = heads_a.remainder().iter().zip(heads_b.remainder());
@@ -183,7 +234,8 @@ mod tests {
     fn appending_and_removing_equal_a_new_factorization() {
         let whole = matrix(12);
         let mut grown = Cholesky::new(&matrix(11)).unwrap();
-        let border: Vec<f64> = (0..11).map(|j| whole[(11, j)]).collect();
+        let mut border: Vec<f64> = (0..11).map(|j| whole[(11, j)]).collect();
+        grown.half_solve(&mut border);
         grown.append(&border, whole[(11, 11)]).unwrap();
         close(&grown, &Cholesky::new(&whole).unwrap());
         for index in [0, 5, 11] {
@@ -197,13 +249,18 @@ mod tests {
 
     #[test]
     fn an_update_and_its_downdate_cancel() {
-        let x: Vec<f64> = (0..9).map(|i| (i as f64).sin()).collect();
-        let start = Cholesky::new(&matrix(9)).unwrap();
+        let n = 19;
+        let x: Vec<f64> = (0..n).map(|i| (i as f64).sin()).collect();
+        let start = Cholesky::new(&matrix(n)).unwrap();
         let mut factor = start.clone();
-        factor.update(&x);
-        let updated = Mat::from_fn(9, 9, |i, j| matrix(9)[(i, j)] + x[i] * x[j]);
+        let mut half = x.clone();
+        factor.half_solve(&mut half);
+        factor.update(&half).unwrap();
+        let updated = Mat::from_fn(n, n, |i, j| matrix(n)[(i, j)] + x[i] * x[j]);
         close(&factor, &Cholesky::new(&updated).unwrap());
-        factor.downdate(&x).unwrap();
+        let mut half = x.clone();
+        factor.half_solve(&mut half);
+        factor.downdate(&half).unwrap();
         close(&factor, &start);
     }
 
@@ -211,8 +268,11 @@ mod tests {
     fn what_is_not_positive_definite_is_refused() {
         assert!(Cholesky::new(&Mat::from_fn(3, 3, |_, _| 1.0)).is_none());
         let mut one = Cholesky::new(&matrix(3)).unwrap();
-        assert!(one.append(&[1.0, 1.0, 1.0], 0.1).is_none());
-        assert!(one.downdate(&[9.0, 0.0, 0.0]).is_none());
+        assert!(one.append(&[1.0, 1.0, 1.0], 3.0).is_none());
+        let before = one.clone();
+        assert!(one.downdate(&[0.1, 2.0, 0.0]).is_none());
+        assert!(one.update(&[f64::INFINITY, 0.0, 0.0]).is_none());
+        close(&one, &before);
     }
 
     #[test]

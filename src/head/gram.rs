@@ -1,4 +1,4 @@
-//! Inner products of feature rows: the arithmetic that both heads stand on.
+//! Inner products of feature rows: the arithmetic that heads stand on.
 //!
 //! Invariant: blocks are cut by size and never by the number of threads, so results do not depend on it.
 

@@ -1,6 +1,6 @@
 //! What is kept of a head: enough to score, to check, and to go on learning.
 
-use super::{Calibration, HeadError, Normalizer, Settings};
+use super::{Calibration, HeadError, Model, Normalizer, Settings, probabilities};
 use crate::features;
 use crate::label::{self, MAX_LABELS};
 use serde::{Deserialize, Serialize};
@@ -18,26 +18,10 @@ pub struct Learned {
     pub calibration: Calibration,
 }
 
-/// The function from normalized features to raw scores. Variants are only ever added at the end: their position is the format.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Model {
-    Linear(Linear),
-}
-
-/// Raw scores `W z + b`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Linear {
-    /// `[classes, width]`, row by row.
-    pub weights: Vec<f32>,
-    /// `[classes]`.
-    pub bias: Vec<f32>,
-}
-
 impl Learned {
     /// Numbers in a feature vector.
     pub fn width(&self) -> usize {
-        let Model::Linear(linear) = &self.model;
-        linear.weights.len() / self.labels.len().max(1)
+        self.model.width(self.labels.len())
     }
 
     /// Scores before calibration, one a label. Sums run in f64.
@@ -47,8 +31,7 @@ impl Learned {
     pub fn raw_scores(&self, features: &[f32]) -> Result<Vec<f64>, HeadError> {
         features::check(features, self.width())?;
         let z = self.normalizer.apply(features);
-        let Model::Linear(linear) = &self.model;
-        Ok(raw_scores(linear, &z))
+        Ok(self.model.raw_scores(&z))
     }
 
     /// Probabilities, one a label, in order of the labels. They sum to one.
@@ -61,7 +44,6 @@ impl Learned {
     /// Refuses a head whose parts do not fit together, or that holds a number that is not finite.
     pub fn validate(&self) -> Result<(), HeadError> {
         let damaged = |what: &str| HeadError::Damaged { what: what.into() };
-        let Model::Linear(linear) = &self.model;
         let classes = self.labels.len();
         if !(2..=MAX_LABELS).contains(&classes) || !self.labels.is_sorted_by(|a, b| a < b) {
             return Err(damaged(
@@ -71,20 +53,9 @@ impl Learned {
         for label in &self.labels {
             label::check(label)?;
         }
-        if linear.bias.len() != classes
-            || linear.weights.is_empty()
-            || !linear.weights.len().is_multiple_of(classes)
-            || self.width() > features::MAX_WIDTH
-        {
+        self.model.validate(self.settings.kind, classes)?;
+        if self.width() > features::MAX_WIDTH {
             return Err(damaged("its weights do not fit its labels"));
-        }
-        if !linear
-            .weights
-            .iter()
-            .chain(&linear.bias)
-            .all(|x| x.is_finite())
-        {
-            return Err(damaged("a weight is not a finite number"));
         }
         let Calibration {
             inverse_temperature,
@@ -102,23 +73,4 @@ impl Learned {
         }
         self.normalizer.validate(self.width())
     }
-}
-
-/// `W z + b`, summed in f64; `z` is normalized.
-pub(crate) fn raw_scores(linear: &Linear, z: &[f32]) -> Vec<f64> {
-    let rows = linear.weights.chunks_exact(z.len());
-    rows.zip(&linear.bias)
-        .map(|(row, &bias)| f64::from(bias) + super::gram::dot(row, z))
-        .collect()
-}
-
-/// Softmax of scaled scores.
-pub(crate) fn probabilities(raw: &[f64], factor: f64) -> Vec<f32> {
-    let highest = raw.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = raw
-        .iter()
-        .map(|&x| ((x - highest) * factor).exp())
-        .collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|&p| (p / sum) as f32).collect()
 }

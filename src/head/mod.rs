@@ -4,19 +4,30 @@
 //! is kept ([`Learned`]). Does not own: choosing settings (`learn`), deciding on a score (`decision`), or storing (`store`).
 //!
 //! Invariants: a change is all or nothing: after an error the head is what it was. The same samples in the same order, settings and
-//! seed give the same bytes, on any number of threads. Labels are sorted, so the order in which they came does not matter.
+//! seed give the same bytes, on any number of threads. Labels are sorted, so the order in which they came does not matter. The order
+//! of samples does not matter at all to prototype and MLP, and to the others not beyond rounding (softmax: beyond the gap at which its
+//! search ends).
 
 mod cholesky;
+mod discriminant;
 pub(crate) mod gram;
+pub mod lda;
 mod learned;
+pub mod leave_out;
+mod members;
+pub mod mlp;
+mod model;
 mod newton;
 pub mod normalize;
+pub mod prototype;
+mod regression;
 pub mod ridge;
 mod samples;
 pub mod softmax;
 
-pub use learned::{Learned, Linear, Model};
-pub(crate) use learned::{probabilities, raw_scores};
+pub use learned::Learned;
+pub(crate) use model::probabilities;
+pub use model::{Cosine, Linear, Mlp, Model};
 pub use normalize::{Normalization, Normalizer};
 pub use samples::Samples;
 
@@ -67,10 +78,22 @@ pub enum HeadKind {
     Softmax,
     /// One-hot least squares.
     Ridge,
+    /// Cosine to the mean direction of each class.
+    Prototype,
+    /// Linear discriminant analysis.
+    Lda,
+    /// One hidden layer.
+    Mlp,
 }
 
 impl HeadKind {
-    pub const ALL: [HeadKind; 2] = [HeadKind::Softmax, HeadKind::Ridge];
+    pub const ALL: [HeadKind; 5] = [
+        HeadKind::Softmax,
+        HeadKind::Ridge,
+        HeadKind::Prototype,
+        HeadKind::Lda,
+        HeadKind::Mlp,
+    ];
 }
 
 impl fmt::Display for HeadKind {
@@ -78,6 +101,9 @@ impl fmt::Display for HeadKind {
         f.pad(match self {
             HeadKind::Softmax => "softmax",
             HeadKind::Ridge => "ridge",
+            HeadKind::Prototype => "prototype",
+            HeadKind::Lda => "lda",
+            HeadKind::Mlp => "mlp",
         })
     }
 }
@@ -88,7 +114,10 @@ impl FromStr for HeadKind {
         HeadKind::ALL
             .into_iter()
             .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| format!("'{text}' is not a kind of head"))
+            .ok_or_else(|| {
+                let known = HeadKind::ALL.map(|kind| kind.to_string()).join(", ");
+                format!("'{text}' is not a kind of head; expected auto, {known}")
+            })
     }
 }
 
@@ -122,7 +151,9 @@ impl Default for Request {
 pub struct Settings {
     pub kind: HeadKind,
     pub normalization: Normalization,
-    /// The factor λ in `loss + λ/2 ‖W‖²` on normalized features; the loss is a sum over samples. 1/C of the libraries that have a C.
+    /// λ, at least 0, on normalized features. Softmax and MLP: the factor in `loss + λ/2 ‖W‖²`, the loss a sum over samples, 1/C of
+    /// the libraries that have a C; ridge: in `loss + λ ‖W‖²`; LDA: what is added to the within-class scatter, `Σ = (S + λI)/n`;
+    /// prototype: without effect.
     pub penalty: f64,
 }
 
@@ -176,7 +207,13 @@ pub fn train(samples: &Samples, settings: Settings) -> Result<Box<dyn Head + Sen
     let normalizer = Normalizer::fit(settings.normalization, samples);
     Ok(match settings.kind {
         HeadKind::Softmax => Box::new(softmax::Softmax::train(samples, settings, normalizer)?),
-        HeadKind::Ridge => Box::new(ridge::Ridge::train(samples, settings, normalizer)?),
+        HeadKind::Ridge | HeadKind::Lda => Box::new(discriminant::Discriminant::train(
+            samples, settings, normalizer,
+        )?),
+        HeadKind::Prototype => {
+            Box::new(prototype::Prototype::train(samples, settings, normalizer)?)
+        }
+        HeadKind::Mlp => Box::new(mlp::Perceptron::train(samples, settings, normalizer)?),
     })
 }
 
@@ -188,6 +225,10 @@ pub fn resume(learned: &Learned, samples: Samples) -> Result<Box<dyn Head + Send
     crate::features::check(samples.row(0), learned.width())?;
     Ok(match learned.settings.kind {
         HeadKind::Softmax => Box::new(softmax::Softmax::resume(samples, learned)),
-        HeadKind::Ridge => Box::new(ridge::Ridge::resume(samples, learned)?),
+        HeadKind::Ridge | HeadKind::Lda => {
+            Box::new(discriminant::Discriminant::resume(samples, learned)?)
+        }
+        HeadKind::Prototype => Box::new(prototype::Prototype::resume(&samples, learned)?),
+        HeadKind::Mlp => Box::new(mlp::Perceptron::resume(samples, learned)),
     })
 }

@@ -67,11 +67,15 @@ impl Softmax {
 
     /// Follows the samples, which changed, in their new space.
     fn adopt(&mut self, space: Space) -> Result<(), HeadError> {
-        let Model::Linear(before) = &self.learned.model;
-        let width = self.z.width();
-        let start = carry_over(before, &self.learned.labels, self.z.names(), width);
+        let start = match &self.learned.model {
+            Model::Linear(before) => {
+                let (from, to) = (&self.learned.labels, self.z.names());
+                Some(carry_over(before, from, to, self.z.width()))
+            }
+            _ => None,
+        };
         let penalty = self.learned.settings.penalty;
-        let solved = Problem::new(&self.z, &space).solve(penalty, Some(&start), GAP)?;
+        let solved = Problem::new(&self.z, &space).solve(penalty, start.as_ref(), GAP)?;
         self.learned.model = Model::Linear(solved.linear);
         self.learned.labels = self.z.names().to_vec();
         self.learned.n_samples = self.z.n() as u64;

@@ -5,6 +5,7 @@ use fieldhead::head::Samples;
 use fieldhead::random::SplitMix64;
 
 /// The shape of a drawn training set.
+#[derive(Clone, Copy)]
 pub struct Blob {
     pub n: usize,
     pub width: usize,

@@ -64,6 +64,15 @@ impl Plane {
         (0..self.channels).flat_map(channel)
     }
 
+    /// The same pixels without a border, one a row.
+    pub fn one_column(self) -> Plane {
+        Plane {
+            height: self.height * self.width,
+            width: 1,
+            ..self
+        }
+    }
+
     /// Whole rows as a kernel's target.
     pub(super) fn target<'a>(&self, rows: &'a mut [u8]) -> Target<'a> {
         Target {

@@ -1,0 +1,94 @@
+//! Ridge and LDA: two ways to read the same regression of one-hot targets, behind the seam of all heads.
+
+use super::regression::{Read, Regression};
+use super::{
+    Calibration, Head, HeadError, HeadKind, Learned, Model, Normalizer, Samples, Settings, lda,
+    ridge,
+};
+
+/// A ridge or LDA head that can go on learning.
+pub struct Discriminant {
+    learned: Learned,
+    regression: Regression,
+    read: Read,
+}
+
+/// How a kind of head reads the regression, and its inverse temperature before calibration.
+fn reading(kind: HeadKind) -> (Read, f32) {
+    match kind {
+        HeadKind::Lda => (lda::scoring, lda::INVERSE_TEMPERATURE),
+        _ => (ridge::scoring, ridge::INVERSE_TEMPERATURE),
+    }
+}
+
+impl Discriminant {
+    pub fn train(
+        samples: &Samples,
+        settings: Settings,
+        normalizer: Normalizer,
+    ) -> Result<Discriminant, HeadError> {
+        let (read, inverse_temperature) = reading(settings.kind);
+        let z = normalizer.apply_all(samples.clone());
+        let n_samples = z.n() as u64;
+        let regression = Regression::new(z, settings.penalty)?;
+        Ok(Discriminant {
+            learned: Learned {
+                settings,
+                labels: samples.names().to_vec(),
+                n_samples,
+                normalizer,
+                model: Model::Linear(regression.fit().linear(read)?),
+                calibration: Calibration {
+                    inverse_temperature,
+                    unknown_below: 0.0,
+                },
+            },
+            regression,
+            read,
+        })
+    }
+
+    /// The head as it was kept, with its regression made again from the samples.
+    pub fn resume(samples: Samples, learned: &Learned) -> Result<Discriminant, HeadError> {
+        let z = learned.normalizer.apply_all(samples);
+        Ok(Discriminant {
+            regression: Regression::new(z, learned.settings.penalty)?,
+            learned: learned.clone(),
+            read: reading(learned.settings.kind).0,
+        })
+    }
+
+    /// Takes over what the regression has become.
+    fn adopt(&mut self, model: Model) {
+        let fit = self.regression.fit();
+        self.learned.labels.clone_from(&fit.names);
+        self.learned.n_samples = fit.counts.iter().sum::<f64>() as u64;
+        self.learned.model = model;
+    }
+}
+
+impl Head for Discriminant {
+    fn learned(&self) -> &Learned {
+        &self.learned
+    }
+
+    fn learn(&mut self, features: &[f32], label: &str, group: u64) -> Result<(), HeadError> {
+        crate::features::check(features, self.learned.width())?;
+        let row = self.learned.normalizer.apply(features);
+        let linear = self.regression.learn(&row, label, group, self.read)?;
+        self.adopt(Model::Linear(linear));
+        Ok(())
+    }
+
+    fn forget(&mut self, features: &[f32], label: &str) -> Result<(), HeadError> {
+        crate::features::check(features, self.learned.width())?;
+        let row = self.learned.normalizer.apply(features);
+        let linear = self.regression.forget(&row, label, self.read)?;
+        self.adopt(Model::Linear(linear));
+        Ok(())
+    }
+
+    fn calibrate(&mut self, calibration: Calibration) {
+        self.learned.calibration = calibration;
+    }
+}
