@@ -13,8 +13,28 @@ const BLOCK: usize = 64;
 /// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
 const CHUNK: usize = 256;
 
+/// Runs `work` compiled for the widest vectors that this processor has. What is inlined into it is; results stay the same to the bit,
+/// since the compiler may not reorder sums of floats.
+#[inline(always)]
+pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    struct Work<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::WithSimd for Work<F> {
+        type Output = R;
+        #[inline(always)]
+        fn with_simd<S: pulp::Simd>(self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Work(work))
+}
+
 /// Inner product in f64. Partial sums in a fixed order let the compiler use its vectors.
 pub fn dot(a: &[f32], b: &[f32]) -> f64 {
+    vectorized(|| dot_inline(a, b))
+}
+
+#[inline(always)]
+fn dot_inline(a: &[f32], b: &[f32]) -> f64 {
     const LANES: usize = 16;
     let (heads_a, heads_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let (tail_a, tail_b) = (heads_a.remainder(), heads_b.remainder());

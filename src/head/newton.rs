@@ -4,6 +4,7 @@
 //! Numerical Optimization, 2nd edition, algorithm 7.1). Every vector carries its image, the logits it adds, so that one iteration
 //! takes one matrix product and a line search none. Inner products are those of the weights themselves, whatever the coordinates.
 
+use super::gram::vectorized;
 use super::softmax::{Problem, Slope};
 
 /// Bounds for hostile inputs; real ones take 4 to 12 steps of 5 to 40 iterations.
@@ -49,18 +50,22 @@ impl Point {
             (&mut self.bias, &other.bias),
         ];
         for (to, from) in pairs {
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = factor * *to + from;
-            }
+            vectorized(|| {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = factor * *to + from;
+                }
+            });
         }
     }
 }
 
 fn add(to: &mut [f32], factor: f64, from: &[f32]) {
     let factor = factor as f32;
-    for (to, from) in to.iter_mut().zip(from) {
-        *to += factor * from;
-    }
+    vectorized(|| {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to += factor * from;
+        }
+    });
 }
 
 /// How a search ended.
