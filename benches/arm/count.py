@@ -28,7 +28,7 @@ PROCESSORS = {
     "Cortex-A53": ("cortex-a53", "neon"),
     "with i8mm": ("max,sve=off,sme=off", "i8mm"),
 }
-# For libraries that ask the kernel which processor this is: numbers of the A72 and the A76 in Arm's register MIDR_EL1.
+# For libraries that ask the kernel which processor this is: their numbers in Arm's register MIDR_EL1, the A76's for the last.
 PART = {"cortex-a53": "0xd03", "cortex-a72": "0xd08", "cortex-a76": "0xd0b", "max,sve=off,sme=off": "0xd0b"}
 BASE = "fp asimd evtstrm aes pmull sha1 sha2 crc32"
 FEATURES = {"cortex-a76": f"{BASE} asimddp", "max,sve=off,sme=off": f"{BASE} asimddp i8mm"}

@@ -16,6 +16,8 @@ pub struct Graph {
     height: usize,
     width: usize,
     outputs: Vec<Output>,
+    /// Threads that can run at the same time: more would only wait for each other, awake.
+    cores: usize,
 }
 
 enum Engine {
@@ -66,6 +68,7 @@ impl Graph {
             height,
             width,
             outputs: outputs.to_vec(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
         };
         graph.check_outputs()?;
         Ok(graph)
@@ -125,6 +128,7 @@ impl Graph {
                 pixels.len()
             ));
         }
+        let threads = threads.min(self.cores);
         match &self.engine {
             Engine::Integer(program) if threads > 1 => {
                 awake(threads, || program.run(pixels, threads, watch))

@@ -214,8 +214,12 @@ impl<'a> Lowering<'a> {
     }
 
     fn finish(mut self, input: usize, outputs: Vec<usize>) -> Result<Program, Refusal> {
-        let sizes = self.planes.iter().map(Plane::bytes);
-        let bytes = sizes.fold(0, usize::saturating_add);
+        let planes = self.planes.iter().map(Plane::bytes);
+        let vectors = self
+            .vectors
+            .iter()
+            .map(|n| n.saturating_mul(size_of::<f32>()));
+        let bytes = planes.chain(vectors).fold(0, usize::saturating_add);
         if bytes > MAX_ACTIVATION_BYTES {
             return Err(Refusal::Malformed(format!(
                 "its activations take {bytes} bytes, at most {MAX_ACTIVATION_BYTES} are allowed"

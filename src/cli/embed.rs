@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use std::path::Path;
 use std::time::Instant;
 
-/// Files embedded between two commits or two redraws of the bar. At 31 ms an inference on two cores that is a quarter of a second.
+/// Files embedded between two commits or two redraws of the bar. At 30 ms an inference, as on a slow board with two cores, that is a
+/// quarter of a second.
 pub const CHUNK: usize = 16;
 
 /// A folder of classes as features, in path order.

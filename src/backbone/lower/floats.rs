@@ -38,7 +38,10 @@ impl<'a> Lowering<'a> {
             .collect();
         self.left.extend(named);
         let shape = floats.shapes.first()?.clone();
-        let to = self.new_vector(shape.iter().product());
+        let length = shape
+            .iter()
+            .fold(1, |n: usize, &side| n.saturating_mul(side));
+        let to = self.new_vector(length);
         let value = match shape[..] {
             [1, _] => Value::Vector {
                 vector: to,

@@ -406,6 +406,23 @@ fn a_row_in_floats_stays_a_row() {
 }
 
 #[test]
+fn floats_that_grow_without_end_are_not_held() {
+    let mut maker = Maker::new();
+    maker.convolve("x", "a", &[6, CHANNELS, 3, 3], &[]);
+    let repeats = [1i64, 1, 1 << 20, 1 << 12];
+    let raw = repeats.iter().flat_map(|n| n.to_le_bytes()).collect();
+    maker.constant("repeats", &[4], DataType::Int64, raw);
+    maker.node("Tile", &["a", "repeats"], "t", &[]);
+    maker.settle("t", "b", 60, false);
+    maker.pool("GlobalMaxPool", "b", "out");
+    let said = maker.refused();
+    assert!(
+        said.starts_with("Malformed") && said.contains("bytes"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_constant_of_another_type_leaves_what_takes_it() {
     let mut maker = Maker::new();
     maker.convolve("x", "a", &[6, CHANNELS, 3, 3], &[]);
