@@ -431,3 +431,16 @@ fn a_model_without_integer_products_is_left_as_a_whole() {
     );
     assert!(!said.contains("Pool"), "{said}");
 }
+
+#[test]
+fn weights_that_grow_without_end_are_not_held() {
+    let mut maker = Maker::new();
+    maker.convolve("x", "a0", &[4096, CHANNELS, 1, 1], &[]);
+    for n in 0..8 {
+        let (from, to) = (format!("a{n}"), format!("a{}", n + 1));
+        maker.convolve(&from, &to, &[4096, 2, 1, 1], &[("group", &[2048])]);
+    }
+    maker.pool("GlobalMaxPool", "a8", "out");
+    let left = maker.lower(available()[0]).unwrap().left;
+    assert!(left.iter().any(|node| node.contains("room")), "{left:?}");
+}

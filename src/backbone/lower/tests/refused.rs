@@ -66,16 +66,3 @@ fn scales_and_shapes_that_make_no_sense_are_refused() {
         "{said}"
     );
 }
-
-#[test]
-fn weights_that_grow_without_end_are_not_held() {
-    let mut maker = Maker::new();
-    maker.convolve("x", "a0", &[4096, CHANNELS, 1, 1], &[]);
-    for n in 0..8 {
-        let (from, to) = (format!("a{n}"), format!("a{}", n + 1));
-        maker.convolve(&from, &to, &[4096, 2, 1, 1], &[("group", &[2048])]);
-    }
-    maker.pool("GlobalMaxPool", "a8", "out");
-    let left = maker.lower(available()[0]).unwrap().left;
-    assert!(left.iter().any(|node| node.contains("room")), "{left:?}");
-}
