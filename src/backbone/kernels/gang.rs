@@ -140,11 +140,15 @@ impl Queue {
 
     /// Takes an item: how many there were that nobody had begun.
     fn begin(&self) -> Option<usize> {
-        let one_less = |both: u32| both.checked_sub(UNBEGUN);
-        let found = self
-            .items
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less);
-        found.ok().map(|both| (both / UNBEGUN) as usize)
+        let mut both = self.items.load(Ordering::Relaxed);
+        while let Some(less) = both.checked_sub(UNBEGUN) {
+            let items = &self.items;
+            match items.compare_exchange_weak(both, less, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some((both / UNBEGUN) as usize),
+                Err(now) => both = now,
+            }
+        }
+        None
     }
 
     fn done(&self) {
