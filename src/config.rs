@@ -47,8 +47,9 @@ struct Raw {
 pub struct Settings {
     /// Name or folder of the backbone.
     pub backbone: String,
-    pub fit: Fit,
-    pub features: FeatureSet,
+    /// `None` lets the samples decide.
+    pub fit: Option<Fit>,
+    pub features: Option<FeatureSet>,
     /// Kind of head that `train` makes; `None` lets the samples decide.
     pub head: Option<HeadKind>,
     /// Room for kept pictures in all, in bytes.
@@ -61,8 +62,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             backbone: crate::backbone::DEFAULT.into(),
-            fit: Fit::default(),
-            features: FeatureSet::default(),
+            fit: None,
+            features: None,
             head: None,
             photo_budget_bytes: u64::from(PHOTOS_MB) << 20,
             false_alarm_rate: FALSE_ALARM_RATE,
@@ -92,15 +93,11 @@ impl Settings {
                 "false_alarm_rate is {false_alarm_rate}, expected 0 to 0.5"
             ));
         }
-        let head = match raw.head.as_deref() {
-            None | Some("auto") => None,
-            Some(kind) => Some(kind.parse().map_err(|e| format!("head: {e}"))?),
-        };
         Ok(Settings {
             backbone: raw.backbone.unwrap_or(defaults.backbone),
-            fit: parsed(raw.fit, "fit")?,
-            features: parsed(raw.features, "features")?,
-            head,
+            fit: fixed(raw.fit, "fit")?,
+            features: fixed(raw.features, "features")?,
+            head: fixed(raw.head, "head")?,
             photo_budget_bytes: raw
                 .photos_mb
                 .map_or(defaults.photo_budget_bytes, |mb| u64::from(mb) << 20),
@@ -127,31 +124,36 @@ impl Settings {
     }
 
     fn to_text(&self) -> String {
-        let head = self.head.map_or("auto".to_owned(), |kind| kind.to_string());
+        fn shown(value: Option<impl ToString>) -> String {
+            value.map_or("auto".into(), |value| value.to_string())
+        }
         format!(
             "# Settings of this field. A later choice of backbone, fit or features needs no new photos.\n\
              backbone = {backbone}          # name, or folder with card.toml\n\
-             fit = \"{fit}\"              # squash | crop | letterbox\n\
-             features = \"{features}\"          # final | multi (final and pooled inner stages)\n\
+             fit = \"{fit}\"              # auto | squash | crop | letterbox | both\n\
+             features = \"{features}\"          # auto | final | multi (final and pooled inner stages)\n\
              head = \"{head}\"               # auto | softmax | ridge | prototype | lda | mlp\n\
              photos_mb = {photos_mb}             # room for kept pictures\n\
              false_alarm_rate = {rate}     # share of known samples that may be called unknown\n",
             backbone = toml::Value::from(self.backbone.as_str()),
-            fit = self.fit,
-            features = self.features,
+            fit = shown(self.fit),
+            features = shown(self.features),
+            head = shown(self.head),
             photos_mb = self.photo_budget_bytes >> 20,
             rate = self.false_alarm_rate,
         )
     }
 }
 
-fn parsed<T: std::str::FromStr + Default>(text: Option<String>, key: &str) -> Result<T, String>
+/// What a key fixes; `auto`, or no key, leaves it to the samples.
+fn fixed<T: std::str::FromStr>(text: Option<String>, key: &str) -> Result<Option<T>, String>
 where
     T::Err: std::fmt::Display,
 {
-    text.map_or(Ok(T::default()), |text| {
-        text.parse().map_err(|e| format!("{key}: {e}"))
-    })
+    match text.as_deref() {
+        None | Some("auto") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|e| format!("{key}: {e}")),
+    }
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -171,8 +173,8 @@ mod tests {
     fn what_is_written_is_read_back() {
         let settings = Settings {
             backbone: "a \"quoted\" \\ name".into(),
-            fit: Fit::Crop,
-            features: FeatureSet::Multi,
+            fit: Some(Fit::Crop),
+            features: Some(FeatureSet::Multi),
             head: Some(HeadKind::Ridge),
             photo_budget_bytes: 7 << 20,
             false_alarm_rate: 0.1,

@@ -239,7 +239,8 @@ fn another_view_needs_no_new_photos() {
     let bench = Bench::new();
     bench.photos("train", 4, 1);
     bench.ok(&["collect", "--from", "train"]);
-    let squashed = bench.ok(&["train", "--json"]).one();
+    let fixed = ["--fit", "squash", "--features", "final", "train", "--json"];
+    let squashed = bench.ok(&fixed).one();
     fs::remove_dir_all(bench.path("train")).unwrap();
     let many = bench
         .ok(&["--fit", "crop", "--features", "multi", "train", "--json"])

@@ -58,8 +58,8 @@ fn a_field_of_version_1_opens_and_goes_on() {
         assert_eq!(record.learned.labels[best], samples[id].label);
     }
     // It goes on: the head learns once more and is stored beside the old ones.
-    let set =
-        fieldhead::pipeline::training_set(&store, &record.recipe, |_| Ok(Vec::new())).unwrap();
+    let set = fieldhead::pipeline::training_set(&store, &record.recipe, &[], |_, _| Ok(Vec::new()))
+        .unwrap();
     let mut head = head::resume(&record.learned, set.samples).unwrap();
     head.learn(&features.numbers[..width], "washer", 9).unwrap();
     let next = fieldhead::store::HeadRecord {

@@ -27,12 +27,12 @@ pub struct Common {
     /// Backbone by name, or a folder with card.toml
     #[arg(long, global = true, value_name = "NAME|DIR")]
     pub backbone: Option<String>,
-    /// How a photo is fitted to the backbone: squash, crop or letterbox
-    #[arg(long, global = true, value_name = "FIT")]
-    pub fit: Option<Fit>,
-    /// Which outputs are features: final or multi. Like --fit, it becomes a setting of a new field
-    #[arg(long = "features", global = true, value_name = "SET")]
-    pub set: Option<FeatureSet>,
+    /// How a photo is fitted to the backbone: auto, squash, crop, letterbox or both
+    #[arg(long, global = true, value_name = "FIT", value_parser = choice::<Fit>)]
+    pub fit: Option<Choice<Fit>>,
+    /// Which outputs are features: auto, final or multi. Like --fit, it becomes a setting of a new field
+    #[arg(long = "features", global = true, value_name = "SET", value_parser = choice::<FeatureSet>)]
+    pub set: Option<Choice<FeatureSet>>,
     /// Threads for embedding photos; 0 takes all cores
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -136,14 +136,17 @@ pub struct Collect {
 #[derive(Debug, ClapArgs)]
 pub struct Train {
     /// Kind of head: auto, softmax, ridge, prototype, lda or mlp; without it the field's setting
-    #[arg(long, value_name = "HEAD", value_parser = head_kind)]
-    pub head: Option<Choice>,
+    #[arg(long, value_name = "HEAD", value_parser = choice::<HeadKind>)]
+    pub head: Option<Choice<HeadKind>>,
     /// Seed of the splits
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Penalty on the weights (1/C); without it chosen on the samples
     #[arg(long)]
     pub penalty: Option<f64>,
+    /// Time after which no further view or features are tried, in ms
+    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub budget_ms: u32,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -233,8 +236,8 @@ pub struct Fewshot {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// Kinds of head, comma-separated
-    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge,prototype,lda", value_parser = head_kind)]
-    pub heads: Vec<Choice>,
+    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge,prototype,lda", value_parser = choice::<HeadKind>)]
+    pub heads: Vec<Choice<HeadKind>>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -264,15 +267,15 @@ pub struct Bench {
     pub runs: u32,
 }
 
-/// A kind of head, or the choice left to the samples.
+/// A fixed value, or the choice left to the samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Choice(pub Option<HeadKind>);
+pub struct Choice<T>(pub Option<T>);
 
-impl std::fmt::Display for Choice {
+impl<T: std::fmt::Display> std::fmt::Display for Choice<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
+        match &self.0 {
             None => f.write_str("auto"),
-            Some(kind) => kind.fmt(f),
+            Some(value) => value.fmt(f),
         }
     }
 }
@@ -284,10 +287,10 @@ pub enum Shots {
     All,
 }
 
-fn head_kind(text: &str) -> Result<Choice, String> {
+fn choice<T: std::str::FromStr>(text: &str) -> Result<Choice<T>, T::Err> {
     match text {
         "auto" => Ok(Choice(None)),
-        kind => kind.parse().map(|kind| Choice(Some(kind))),
+        value => value.parse().map(|value| Choice(Some(value))),
     }
 }
 

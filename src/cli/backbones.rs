@@ -74,10 +74,12 @@ fn rank(context: &Context) -> Result<()> {
     let store = context.open()?;
     let mut ranked = Vec::new();
     for found in find::installed(&context.search) {
-        let recipe = recipe(&found.card, context.settings.fit, context.settings.features);
+        let fit = context.settings.fit.unwrap_or_default();
+        let outputs = context.settings.features.unwrap_or_default();
+        let recipe = recipe(&found.card, fit, outputs);
         let embedder = context.embedder_of(&found, &recipe)?;
-        let set = pipeline::training_set(&store, &recipe, |photos| {
-            embed::photos(context, &embedder, photos)
+        let set = pipeline::training_set(&store, &recipe, &[], |photos, recipes| {
+            embed::photos(context, &embedder, photos, recipes)
         })?;
         let request = Request {
             kind: context.settings.head,

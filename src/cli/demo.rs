@@ -189,22 +189,21 @@ impl Run<'_> {
     }
 
     fn train(&self) -> Result<Learned> {
-        let set = self.training_set()?;
         let request = Request {
             kind: self.context.settings.head,
             false_alarm_rate: self.context.settings.false_alarm_rate,
             ..Request::default()
         };
-        let change = pipeline::train(&set, self.embedder.recipe(), &request, now_us())?;
+        let recipe = std::slice::from_ref(self.embedder.recipe());
+        let chosen = pipeline::choose(recipe, &request, |_| self.training_set(), || false)?;
+        let change = pipeline::train(&chosen, &request, now_us())?;
         pipeline::put_head(self.store, &change.record, Origin::Train)?;
         Ok(change.record.learned)
     }
 
-    fn training_set(&self) -> Result<pipeline::TrainingSet> {
+    fn training_set(&self) -> Result<pipeline::TrainingSet, PipelineError> {
         let recipe = self.embedder.recipe();
-        Ok(pipeline::training_set(self.store, recipe, |_| {
-            Ok(Vec::new())
-        })?)
+        pipeline::training_set(self.store, recipe, &[], |_, _| Ok(Vec::new()))
     }
 
     /// Fresh frames with what they show.

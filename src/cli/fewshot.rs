@@ -6,15 +6,17 @@ use super::embed::{self, EmbeddedTree};
 use super::eval;
 use super::output::{ms_since, round};
 use anyhow::Result;
-use fieldhead::head::{Request, Samples};
-use fieldhead::learn::{self, splits};
-use fieldhead::pipeline::PipelineError;
+use fieldhead::features::Recipe;
+use fieldhead::head::{HeadKind, Request, Samples};
+use fieldhead::learn::splits;
+use fieldhead::pipeline::{self, PipelineError, TrainingSet};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// One line of the table.
 struct Row {
-    head: Choice,
+    head: Choice<HeadKind>,
     shots: Shots,
     /// The fewest samples that a class gave.
     drawn: usize,
@@ -22,13 +24,29 @@ struct Row {
     balanced_accuracy: f64,
     std: f64,
     train_ms: f64,
+    /// View, features and kind of head, and how many seeds chose them.
+    chosen: BTreeMap<String, u64>,
 }
 
 pub fn run(context: &Context, options: &Fewshot) -> Result<()> {
-    let embedder = context.embedder()?;
-    let train = embed::tree(context, &embedder, &options.train)?;
-    let test = embed::tree(context, &embedder, &options.test)?;
-    let samples = samples(&train, embedder.recipe().width as usize)?;
+    let recipes = context.candidates()?;
+    let fullest = recipes.iter().max_by_key(|recipe| recipe.width);
+    let embedder = match fullest {
+        Some(recipe) => context.embedder_of(&context.found()?, recipe)?,
+        None => context.embedder()?,
+    };
+    let train = embed::trees(context, &embedder, &recipes, &options.train)?;
+    let test = embed::trees(context, &embedder, &recipes, &options.test)?;
+    let samples = train
+        .iter()
+        .zip(&recipes)
+        .map(|(tree, recipe)| samples(tree, recipe.width as usize))
+        .collect::<Result<Vec<_>, _>>()?;
+    let task = Task {
+        recipes,
+        samples,
+        test,
+    };
     let bar = context.out.progress(
         (options.heads.len() * options.shots.len()) as u64,
         "training",
@@ -36,12 +54,26 @@ pub fn run(context: &Context, options: &Fewshot) -> Result<()> {
     let mut rows = Vec::new();
     for &shots in &options.shots {
         for &head in &options.heads {
-            rows.push(measure(context, options, head, shots, &samples, &test)?);
+            rows.push(measure(context, options, head, shots, &task)?);
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    report(context, &rows, &test)
+    report(context, &rows, task.test[0].files.len())
+}
+
+/// Both folders, under each recipe that may be chosen.
+struct Task {
+    recipes: Vec<Recipe>,
+    samples: Vec<Samples>,
+    test: Vec<EmbeddedTree>,
+}
+
+impl Task {
+    fn index(&self, recipe: &Recipe) -> usize {
+        let found = self.recipes.iter().position(|one| one == recipe);
+        found.unwrap_or(0)
+    }
 }
 
 /// Each file is its own burst here: the test folder, not a split, judges.
@@ -62,21 +94,22 @@ fn samples(tree: &EmbeddedTree, width: usize) -> Result<Samples, PipelineError> 
 fn measure(
     context: &Context,
     options: &Fewshot,
-    head: Choice,
+    head: Choice<HeadKind>,
     shots: Shots,
-    samples: &Samples,
-    test: &EmbeddedTree,
+    task: &Task,
 ) -> Result<Row> {
     let seeds = match shots {
         Shots::All => 1,
         Shots::Each(_) => options.seeds,
     };
-    let fewest = samples.counts().into_iter().min().unwrap_or(0);
+    let labels = &task.samples[0].labels;
+    let fewest = task.samples[0].counts().into_iter().min().unwrap_or(0);
     let (mut accuracies, mut ms) = (Vec::new(), 0.0);
+    let mut chosen: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 0..seeds {
         let drawn = match shots {
-            Shots::All => samples.clone(),
-            Shots::Each(shots) => samples.select(&splits::shots(seed, shots, &samples.labels))?,
+            Shots::All => (0..labels.len()).collect(),
+            Shots::Each(shots) => splits::shots(seed, shots, labels),
         };
         let request = Request {
             kind: head.0,
@@ -84,10 +117,23 @@ fn measure(
             seed,
             ..Request::default()
         };
+        let set_of = |recipe: &Recipe| {
+            Ok(TrainingSet {
+                ids: drawn.iter().map(|&row| row as u64).collect(),
+                samples: task.samples[task.index(recipe)].select(&drawn)?,
+            })
+        };
         let start = Instant::now();
-        let (trained, _) = learn::train(&drawn, &request)?;
+        let found = pipeline::choose(&task.recipes, &request, set_of, || false)?;
+        let trained = pipeline::train(&found, &request, 0)?;
         ms += ms_since(start);
-        let confusion = eval::judge(trained.learned(), test)?.confusion;
+        let Recipe { view, set, .. } = &found.recipe;
+        let learned = &trained.record.learned;
+        let kind = learned.settings.kind;
+        *chosen
+            .entry(format!("{} {set} {kind}", view.fit))
+            .or_default() += 1;
+        let confusion = eval::judge(learned, &task.test[task.index(&found.recipe)])?.confusion;
         accuracies.push(confusion.balanced_accuracy());
     }
     let n = accuracies.len() as f64;
@@ -104,10 +150,11 @@ fn measure(
         balanced_accuracy: mean,
         std: variance.sqrt(),
         train_ms: ms / n,
+        chosen,
     })
 }
 
-fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
+fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
     let results: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -122,12 +169,13 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
                 "balanced_accuracy": round(row.balanced_accuracy),
                 "std": round(row.std),
                 "train_ms": round(row.train_ms),
+                "chosen": row.chosen,
             })
         })
         .collect();
     context
         .out
-        .json(&json!({"results": results, "n_test": test.files.len()}))?;
+        .json(&json!({"results": results, "n_test": n_test}))?;
     context.out.line(format!(
         "{:>6}  {:9}  {:>19}  {:>6}  {:>10}",
         "shots", "head", "balanced accuracy %", "± std", "train ms"

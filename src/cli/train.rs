@@ -7,7 +7,7 @@ use super::output::{ms_since, round};
 use anyhow::Result;
 use fieldhead::features::Recipe;
 use fieldhead::head::Request;
-use fieldhead::pipeline::{self, PipelineError, TrainingSet};
+use fieldhead::pipeline::{self, Chosen, PipelineError, TrainingSet};
 use fieldhead::store::{Origin, Store};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -15,8 +15,7 @@ use std::time::Instant;
 
 pub fn run(context: &Context, options: &Train) -> Result<()> {
     let store = context.open()?;
-    let recipe = context.recipe()?;
-    let set = training_set(context, &store, &recipe)?;
+    let candidates = context.candidates()?;
     let request = Request {
         kind: options
             .head
@@ -24,37 +23,50 @@ pub fn run(context: &Context, options: &Train) -> Result<()> {
         penalty: options.penalty,
         false_alarm_rate: context.settings.false_alarm_rate,
         seed: options.seed,
+        fit: context.settings.fit,
+        set: context.settings.features,
+        budget_ms: options.budget_ms,
         ..Request::default()
     };
     let start = Instant::now();
-    let change = pipeline::train(&set, &recipe, &request, now_us())?;
+    let chosen = pipeline::choose(
+        &candidates,
+        &request,
+        |recipe| training_set(context, &store, recipe, &candidates),
+        || ms_since(start) > f64::from(request.budget_ms),
+    )?;
+    let change = pipeline::train(&chosen, &request, now_us())?;
     let ms = ms_since(start);
     let committing = Instant::now();
     let version = pipeline::put_head(&store, &change.record, Origin::Train)?;
     let ms_commit = ms_since(committing);
-    report(context, &set, &change, version, ms, ms_commit)
+    report(context, &chosen, &change, version, ms, ms_commit)
 }
 
-/// The samples of the field under a recipe; those without features are embedded again from their kept photos.
+/// The samples of the field under a recipe; those without features are embedded again from their kept photos, by those of
+/// `companions` that share a view as well.
 pub fn training_set(
     context: &Context,
     store: &Store,
     recipe: &Recipe,
+    companions: &[Recipe],
 ) -> Result<TrainingSet, PipelineError> {
-    pipeline::training_set(store, recipe, |photos| {
-        let embedder = context.embedder_for(recipe)?;
-        embed::photos(context, &embedder, photos)
+    pipeline::training_set(store, recipe, companions, |photos, recipes| {
+        let fullest = recipes.iter().max_by_key(|recipe| recipe.width);
+        let embedder = context.embedder_for(fullest.unwrap_or(recipe))?;
+        embed::photos(context, &embedder, photos, recipes)
     })
 }
 
 fn report(
     context: &Context,
-    set: &TrainingSet,
+    chosen: &Chosen,
     change: &pipeline::Change,
     version: u64,
     ms: f64,
     ms_commit: f64,
 ) -> Result<()> {
+    let set = &chosen.set;
     let learned = &change.record.learned;
     let settings = &learned.settings;
     let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
@@ -77,6 +89,7 @@ fn report(
         "fit": change.record.recipe.view.fit.to_string(),
         "width": change.record.recipe.width,
         "why": why,
+        "why_view": chosen.why,
         "cv": cv.map(|cv| json!({
             "folds": cv.folds,
             "n": cv.n,
@@ -97,6 +110,8 @@ fn report(
             cv.n
         ))?;
     }
-    context.out.line(why)?;
+    for why in chosen.why.iter().map(String::as_str).chain([why]) {
+        context.out.line(why)?;
+    }
     Ok(())
 }

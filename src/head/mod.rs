@@ -31,8 +31,9 @@ pub use model::{Cosine, Linear, Mlp, Model};
 pub use normalize::{Normalization, Normalizer};
 pub use samples::Samples;
 
-use crate::features::FeatureError;
+use crate::features::{FeatureError, FeatureSet};
 use crate::label::LabelError;
+use crate::preprocess::Fit;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -132,6 +133,11 @@ pub struct Request {
     pub false_alarm_rate: f64,
     /// Seed of the splits.
     pub seed: u64,
+    /// The view; `None` lets the samples decide, as of the outputs.
+    pub fit: Option<Fit>,
+    pub set: Option<FeatureSet>,
+    /// Time after which no further view or outputs are tried, in ms.
+    pub budget_ms: u32,
 }
 
 impl Default for Request {
@@ -142,6 +148,9 @@ impl Default for Request {
             penalty: None,
             false_alarm_rate: 0.02,
             seed: 0,
+            fit: None,
+            set: None,
+            budget_ms: 20_000,
         }
     }
 }

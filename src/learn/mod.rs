@@ -14,6 +14,7 @@ pub mod suspect;
 pub mod transfer;
 
 use crate::head::{self, Head, HeadError, Request, Samples};
+pub use select::Choice;
 
 /// What can go wrong when learning.
 #[derive(Debug, thiserror::Error, PartialEq)]
@@ -46,25 +47,39 @@ pub struct Report {
     pub why: String,
 }
 
-/// Chooses what the request leaves open, trains on everything, calibrates on what was held out.
-pub fn train(
-    samples: &Samples,
-    request: &Request,
-) -> Result<(Box<dyn Head + Send>, Report), LearnError> {
+/// Chooses what the request leaves open.
+pub fn choose(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
     if !(0.0..=0.5).contains(&request.false_alarm_rate) {
         return Err(LearnError::FalseAlarmRate(request.false_alarm_rate));
     }
     request.penalty.map_or(Ok(()), head::check_penalty)?;
     samples.check_classes()?;
-    let choice = select::select(samples, request)?;
+    select::select(samples, request)
+}
+
+/// Trains on everything with the settings that were chosen, calibrates on what was held out.
+pub fn finish(
+    samples: &Samples,
+    request: &Request,
+    choice: &Choice,
+) -> Result<(Box<dyn Head + Send>, Report), LearnError> {
     let mut head = head::train(samples, choice.settings)?;
     if let Some(held_out) = &choice.held_out {
         head.calibrate(calibrate::calibrate(held_out, request.false_alarm_rate));
     }
     head.learned().validate()?;
     let report = Report {
-        cv: choice.cv,
-        why: choice.why,
+        cv: choice.cv.clone(),
+        why: choice.why.clone(),
     };
     Ok((head, report))
+}
+
+/// [`choose`], then [`finish`].
+pub fn train(
+    samples: &Samples,
+    request: &Request,
+) -> Result<(Box<dyn Head + Send>, Report), LearnError> {
+    let choice = choose(samples, request)?;
+    finish(samples, request, &choice)
 }

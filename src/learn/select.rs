@@ -47,6 +47,23 @@ pub struct Choice {
     pub why: String,
 }
 
+impl Choice {
+    /// Calibrated held-out log-loss, every class counting the same; `None` when nothing was held out.
+    pub fn log_loss(&self) -> Option<f64> {
+        let held_out = self.held_out.as_deref()?;
+        Some(log_loss(held_out, inverse_temperature(held_out)))
+    }
+}
+
+/// Standard errors by which the held-out loss of `one` is lower than that of `other`, on the same samples and seed; 0 where nothing
+/// was held out.
+pub fn lead(one: &Choice, other: &Choice) -> f64 {
+    match (&one.held_out, &other.held_out) {
+        (Some(one), Some(other)) => standard_errors(one, other),
+        _ => 0.0,
+    }
+}
+
 /// One setting with its held-out answers.
 struct Candidate {
     settings: Settings,
@@ -106,24 +123,28 @@ fn best(candidates: Vec<Candidate>) -> Option<Candidate> {
     });
     match (lowest(plain), lowest(bold)) {
         (Some(plain), Some(bold)) => {
-            let sure = plain.loss - bold.loss > MARGIN * standard_error(&plain, &bold);
+            let sure = standard_errors(&bold.held_out, &plain.held_out) > MARGIN;
             Some(if sure { bold } else { plain })
         }
         (plain, bold) => plain.or(bold),
     }
 }
 
-/// Standard error of the difference of two candidates' losses on the same held-out samples.
-fn standard_error(one: &Candidate, other: &Candidate) -> f64 {
-    let factors = [one, other].map(|c| inverse_temperature(&c.held_out));
-    let difference = one.loss - other.loss;
-    let pairs = one.held_out.iter().zip(&other.held_out);
-    let squares = pairs.map(|(a, b)| {
+/// Standard errors by which the loss of `one` is lower than that of `other`, on the same held-out samples in the same order.
+fn standard_errors(one: &[HeldOut], other: &[HeldOut]) -> f64 {
+    let factors = [one, other].map(inverse_temperature);
+    let difference = log_loss(other, factors[1]) - log_loss(one, factors[0]);
+    let squares = one.iter().zip(other).map(|(a, b)| {
         let loss = |held_out, factor| log_loss(std::slice::from_ref(held_out), factor);
-        (a.weight * (loss(a, factors[0]) - loss(b, factors[1]) - difference)).powi(2)
+        (a.weight * (loss(b, factors[1]) - loss(a, factors[0]) - difference)).powi(2)
     });
-    let total: f64 = one.held_out.iter().map(|held_out| held_out.weight).sum();
-    squares.sum::<f64>().sqrt() / total
+    let total: f64 = one.iter().map(|held_out| held_out.weight).sum();
+    let error = squares.sum::<f64>().sqrt() / total;
+    if difference == 0.0 {
+        0.0
+    } else {
+        difference / error
+    }
 }
 
 /// Too little to hold anything out: fixed settings, no accuracy, no calibration.

@@ -61,6 +61,8 @@ pub enum PreprocessError {
     },
     #[error("a YUYV frame is {width} pixels wide, expected an even number; choose another size")]
     OddWidth { width: u32 },
+    #[error("the fit both is two pictures, and one was expected; fit squash and crop one by one")]
+    TwoViews,
 }
 
 /// A decoded picture: `rgb` is `[height, width, 3]`, row by row without gaps.
@@ -93,6 +95,20 @@ pub enum Fit {
     Crop,
     /// All of the picture in its proportions, between bars.
     Letterbox,
+    /// Squash and crop, each looked at; the features are their mean.
+    Both,
+}
+
+impl Fit {
+    /// The views that the network looks at, one after the other.
+    pub fn parts(self) -> &'static [Fit] {
+        match self {
+            Fit::Squash => &[Fit::Squash],
+            Fit::Crop => &[Fit::Crop],
+            Fit::Letterbox => &[Fit::Letterbox],
+            Fit::Both => &[Fit::Squash, Fit::Crop],
+        }
+    }
 }
 
 impl fmt::Display for Fit {
@@ -101,6 +117,7 @@ impl fmt::Display for Fit {
             Fit::Squash => "squash",
             Fit::Crop => "crop",
             Fit::Letterbox => "letterbox",
+            Fit::Both => "both",
         })
     }
 }
@@ -112,8 +129,9 @@ impl FromStr for Fit {
             "squash" => Ok(Fit::Squash),
             "crop" => Ok(Fit::Crop),
             "letterbox" => Ok(Fit::Letterbox),
+            "both" => Ok(Fit::Both),
             other => Err(format!(
-                "fit is '{other}', expected squash, crop or letterbox"
+                "fit is '{other}', expected squash, crop, letterbox or both"
             )),
         }
     }
@@ -152,7 +170,7 @@ struct Rect {
     height: u32,
 }
 
-/// Fits a picture to `[height, width, 3]` u8.
+/// Fits a picture to `[height, width, 3]` u8, by one of [`Fit::parts`].
 pub fn fit_to(
     image: &Image,
     fit: Fit,
@@ -185,6 +203,7 @@ pub fn fit_to(
             let inner = resize::resize(image, whole, w, h);
             paste(&inner, w, h, width, height, pad)
         }
+        Fit::Both => return Err(PreprocessError::TwoViews),
     })
 }
 
