@@ -9,7 +9,7 @@ use super::output::{ms_since, round};
 use anyhow::Result;
 use fieldhead::config;
 use fieldhead::decision::best;
-use fieldhead::head::{Learned, Request};
+use fieldhead::head::Learned;
 use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
 use fieldhead::preprocess::Image;
 use fieldhead::source::Payload;
@@ -190,11 +190,7 @@ impl Run<'_> {
 
     fn train(&self) -> Result<Learned> {
         let set = self.training_set()?;
-        let request = Request {
-            kind: self.context.settings.head,
-            false_alarm_rate: self.context.settings.false_alarm_rate,
-            ..Request::default()
-        };
+        let request = self.context.settings.request();
         let change = pipeline::train(&set, self.embedder.recipe(), &request, now_us())?;
         pipeline::put_head(self.store, &change.record, Origin::Train)?;
         Ok(change.record.learned)

@@ -80,9 +80,8 @@ fn measure(
         };
         let request = Request {
             kind: head.0,
-            false_alarm_rate: context.settings.false_alarm_rate,
             seed,
-            ..Request::default()
+            ..context.settings.request()
         };
         let start = Instant::now();
         let (trained, _) = learn::train(&drawn, &request)?;

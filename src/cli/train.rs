@@ -22,9 +22,8 @@ pub fn run(context: &Context, options: &Train) -> Result<()> {
             .head
             .map_or(context.settings.head, |choice| choice.0),
         penalty: options.penalty,
-        false_alarm_rate: context.settings.false_alarm_rate,
         seed: options.seed,
-        ..Request::default()
+        ..context.settings.request()
     };
     let start = Instant::now();
     let change = pipeline::train(&set, &recipe, &request, now_us())?;

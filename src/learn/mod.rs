@@ -20,8 +20,6 @@ use crate::head::{self, Head, HeadError, Request, Samples};
 pub enum LearnError {
     #[error(transparent)]
     Head(#[from] HeadError),
-    #[error("the false alarm rate is {0}, expected 0 to 0.5")]
-    FalseAlarmRate(f64),
     #[error(
         "fewer than two classes have two capture bursts, so no sample can be judged by others; collect more, at another time or place"
     )]
@@ -51,10 +49,7 @@ pub fn train(
     samples: &Samples,
     request: &Request,
 ) -> Result<(Box<dyn Head + Send>, Report), LearnError> {
-    if !(0.0..=0.5).contains(&request.false_alarm_rate) {
-        return Err(LearnError::FalseAlarmRate(request.false_alarm_rate));
-    }
-    request.penalty.map_or(Ok(()), head::check_penalty)?;
+    request.check()?;
     samples.check_classes()?;
     let choice = select::select(samples, request)?;
     let mut head = head::train(samples, choice.settings)?;

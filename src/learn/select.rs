@@ -142,6 +142,7 @@ fn blind(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
         kind,
         normalization,
         penalty: request.penalty.unwrap_or(penalty),
+        class_weights: request.class_weights,
     };
     Ok(Choice {
         settings,
@@ -218,6 +219,7 @@ fn softmax(
                 kind: HeadKind::Softmax,
                 normalization,
                 penalty,
+                class_weights: request.class_weights,
             };
             candidate(samples, settings, held_out)
         })
@@ -258,6 +260,7 @@ fn settings(
             kind,
             normalization,
             penalty: penalty(kind)?,
+            class_weights: request.class_weights,
         })
     });
     Ok(settings.collect())
