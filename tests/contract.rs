@@ -5,8 +5,8 @@ mod support;
 use faer::Mat;
 use faer::prelude::Solve;
 use fieldhead::head::{
-    self, Head, HeadError, HeadKind, Learned, Linear, Model, Normalization, Request, Samples,
-    Settings,
+    self, ClassWeights, Head, HeadError, HeadKind, Learned, Linear, Model, Normalization, Request,
+    Samples, Settings,
 };
 use proptest::prelude::*;
 use support::{Blob, blobs};
@@ -19,6 +19,7 @@ fn settings(kind: HeadKind, normalization: Normalization) -> Settings {
             Normalization::Standardize => 10.0,
             _ => 0.1,
         },
+        class_weights: ClassWeights::Balanced,
     }
 }
 
@@ -372,6 +373,7 @@ fn leaving_a_burst_out_exactly_equals_training_without_it() {
                     kind: exact.kind,
                     normalization: Normalization::None,
                     penalty: exact.penalty,
+                    class_weights: ClassWeights::Balanced,
                 };
                 let without = head::train(&samples.select(&rows).unwrap(), settings).unwrap();
                 for i in (0..samples.n()).filter(|&i| samples.groups[i] == burst) {

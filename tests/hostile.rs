@@ -72,6 +72,7 @@ static HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
         kind: HeadKind::Softmax,
         normalization: Normalization::Standardize,
         penalty: 1.0,
+        class_weights: head::ClassWeights::Balanced,
     };
     let trained = head::train(&blobs(&Blob::FEW, 1), settings).unwrap();
     let record = HeadRecord {

@@ -6,7 +6,6 @@ use super::embed;
 use super::output::{fit, ms_since, round};
 use anyhow::Result;
 use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
-use fieldhead::head::Request;
 use fieldhead::learn::{LearnError, select, transfer};
 use fieldhead::pipeline::{self, PipelineError};
 use serde_json::json;
@@ -81,10 +80,7 @@ fn rank(context: &Context) -> Result<()> {
         let set = pipeline::training_set(&store, &recipe, &[], |photos, recipes| {
             embed::photos(context, &embedder, photos, recipes)
         })?;
-        let request = Request {
-            kind: context.settings.head,
-            ..Request::default()
-        };
+        let request = context.settings.request();
         let choice = select::select(&set.samples, &request).map_err(PipelineError::from)?;
         let cv = choice
             .cv

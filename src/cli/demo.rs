@@ -189,13 +189,14 @@ impl Run<'_> {
     }
 
     fn train(&self) -> Result<Learned> {
+        let recipe = self.embedder.recipe();
         let request = Request {
-            kind: self.context.settings.head,
-            false_alarm_rate: self.context.settings.false_alarm_rate,
-            ..Request::default()
+            fit: Some(recipe.view.fit),
+            set: Some(recipe.set),
+            ..self.context.settings.request()
         };
-        let recipe = std::slice::from_ref(self.embedder.recipe());
-        let chosen = pipeline::choose(recipe, &request, |_| self.training_set(), || false)?;
+        let candidates = std::slice::from_ref(recipe);
+        let chosen = pipeline::choose(candidates, &request, |_| self.training_set(), || false)?;
         let change = pipeline::train(&chosen, &request, now_us())?;
         pipeline::put_head(self.store, &change.record, Origin::Train)?;
         Ok(change.record.learned)

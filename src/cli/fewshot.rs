@@ -113,9 +113,8 @@ fn measure(
         };
         let request = Request {
             kind: head.0,
-            false_alarm_rate: context.settings.false_alarm_rate,
             seed,
-            ..Request::default()
+            ..context.settings.request()
         };
         let set_of = |recipe: &Recipe| {
             Ok(TrainingSet {

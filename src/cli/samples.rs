@@ -58,9 +58,8 @@ fn suspicious(context: &Context, options: &SamplesOptions) -> Result<()> {
     let set = training_set(context, &store, &recipe, &[])?;
     let samples = store.samples()?;
     let request = Request {
-        kind: context.settings.head,
         seed: options.seed,
-        ..Request::default()
+        ..context.settings.request()
     };
     let found = suspects(&set.samples, &request).map_err(PipelineError::from)?;
     let shown = limit(options.count);

@@ -21,12 +21,9 @@ pub fn run(context: &Context, options: &Train) -> Result<()> {
             .head
             .map_or(context.settings.head, |choice| choice.0),
         penalty: options.penalty,
-        false_alarm_rate: context.settings.false_alarm_rate,
         seed: options.seed,
-        fit: context.settings.fit,
-        set: context.settings.features,
         budget_ms: options.budget_ms,
-        ..Request::default()
+        ..context.settings.request()
     };
     let start = Instant::now();
     let chosen = pipeline::choose(

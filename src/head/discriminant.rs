@@ -38,10 +38,7 @@ impl Discriminant {
                 n_samples,
                 normalizer,
                 model: Model::Linear(regression.fit().linear(read)?),
-                calibration: Calibration {
-                    inverse_temperature,
-                    unknown_below: 0.0,
-                },
+                calibration: Calibration::new(inverse_temperature),
             },
             regression,
             read,

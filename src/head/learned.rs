@@ -57,14 +57,7 @@ impl Learned {
         if self.width() > features::MAX_WIDTH {
             return Err(damaged("its weights do not fit its labels"));
         }
-        let Calibration {
-            inverse_temperature,
-            unknown_below,
-        } = self.calibration;
-        let warm = inverse_temperature > 0.0 && inverse_temperature.is_finite();
-        if !warm || !(0.0..=1.0).contains(&unknown_below) {
-            return Err(damaged("its calibration is out of range"));
-        }
+        self.calibration.validate()?;
         self.settings.check()?;
         if self.settings.normalization != self.normalizer.kind {
             return Err(damaged(

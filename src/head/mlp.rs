@@ -57,10 +57,7 @@ impl Perceptron {
                 n_samples: z.n() as u64,
                 normalizer,
                 model: Model::Mlp(fit(&z, settings.penalty)?),
-                calibration: Calibration {
-                    inverse_temperature: 1.0,
-                    unknown_below: 0.0,
-                },
+                calibration: Calibration::new(1.0),
             },
             z,
         })

@@ -8,6 +8,7 @@
 //! of samples does not matter at all to prototype and MLP, and to the others not beyond rounding (softmax: beyond the gap at which its
 //! search ends).
 
+mod calibration;
 mod cholesky;
 mod discriminant;
 pub(crate) mod gram;
@@ -21,19 +22,21 @@ mod newton;
 pub mod normalize;
 pub mod prototype;
 mod regression;
+mod request;
 pub mod ridge;
 mod samples;
 pub mod softmax;
 
+pub use calibration::{Calibration, Conformal};
 pub use learned::Learned;
 pub(crate) use model::probabilities;
 pub use model::{Cosine, Linear, Mlp, Model};
 pub use normalize::{Normalization, Normalizer};
+pub use request::{ClassWeights, Request};
 pub use samples::Samples;
 
-use crate::features::{FeatureError, FeatureSet};
+use crate::features::FeatureError;
 use crate::label::LabelError;
-use crate::preprocess::Fit;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -62,6 +65,12 @@ pub enum HeadError {
         min: f64,
         max: f64,
     },
+    #[error("the false alarm rate is {0}, expected 0 to 0.5")]
+    FalseAlarmRate(f64),
+    #[error("the coverage is {0}, expected 0.5 to 0.999")]
+    Coverage(f64),
+    #[error("the time for the choice is 0 ms, expected at least 1")]
+    NoTime,
     #[error(
         "training gave numbers that are not finite; the features are too large or the penalty too small: raise --penalty"
     )]
@@ -122,39 +131,6 @@ impl FromStr for HeadKind {
     }
 }
 
-/// What the user asks for; what is `None` the samples decide.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Request {
-    pub kind: Option<HeadKind>,
-    pub normalization: Option<Normalization>,
-    /// L2 penalty on the weights (1/C), see [`Settings::penalty`].
-    pub penalty: Option<f64>,
-    /// Share of known samples that may be called unknown, 0 to 0.5.
-    pub false_alarm_rate: f64,
-    /// Seed of the splits.
-    pub seed: u64,
-    /// The view; `None` lets the samples decide, as of the outputs.
-    pub fit: Option<Fit>,
-    pub set: Option<FeatureSet>,
-    /// Time after which no further view or outputs are tried, in ms.
-    pub budget_ms: u32,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Request {
-            kind: None,
-            normalization: None,
-            penalty: None,
-            false_alarm_rate: 0.02,
-            seed: 0,
-            fit: None,
-            set: None,
-            budget_ms: 20_000,
-        }
-    }
-}
-
 /// Everything that, with the samples, determines a head.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -164,6 +140,7 @@ pub struct Settings {
     /// the libraries that have a C; ridge: in `loss + λ ‖W‖²`; LDA: what is added to the within-class scatter, `Σ = (S + λI)/n`;
     /// prototype: without effect.
     pub penalty: f64,
+    pub class_weights: ClassWeights,
 }
 
 /// Penalties that leave the arithmetic well conditioned on features of any scale met so far (squared norms of 1 to 10⁵).
@@ -198,15 +175,6 @@ pub trait Head {
     fn forget(&mut self, features: &[f32], label: &str) -> Result<(), HeadError>;
     /// Sets how scores become probabilities; training leaves it at the kind's default.
     fn calibrate(&mut self, calibration: Calibration);
-}
-
-/// How raw scores become probabilities, and when the answer is *unknown*.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// Raw scores are multiplied by this before the softmax (1/T of temperature scaling; Guo et al., 2017).
-    pub inverse_temperature: f32,
-    /// A highest probability below this means *unknown*; 0 never does.
-    pub unknown_below: f32,
 }
 
 /// Trains a head from scratch.

@@ -45,10 +45,7 @@ impl Softmax {
                 n_samples: z.n() as u64,
                 normalizer,
                 model: Model::Linear(linear),
-                calibration: Calibration {
-                    inverse_temperature: 1.0,
-                    unknown_below: 0.0,
-                },
+                calibration: Calibration::new(1.0),
             },
             z,
             space,

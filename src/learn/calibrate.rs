@@ -75,8 +75,8 @@ pub fn calibrate(held_out: &[HeldOut], false_alarm_rate: f64) -> Calibration {
     confidences.sort_by(f32::total_cmp);
     let allowed = (false_alarm_rate * confidences.len() as f64).floor() as usize;
     Calibration {
-        inverse_temperature: factor as f32,
         unknown_below: confidences.get(allowed).copied().unwrap_or(0.0),
+        ..Calibration::new(factor as f32)
     }
 }
 

@@ -21,8 +21,6 @@ pub use select::Choice;
 pub enum LearnError {
     #[error(transparent)]
     Head(#[from] HeadError),
-    #[error("the false alarm rate is {0}, expected 0 to 0.5")]
-    FalseAlarmRate(f64),
     #[error(
         "fewer than two classes have two capture bursts, so no sample can be judged by others; collect more, at another time or place"
     )]
@@ -49,10 +47,7 @@ pub struct Report {
 
 /// Chooses what the request leaves open.
 pub fn choose(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
-    if !(0.0..=0.5).contains(&request.false_alarm_rate) {
-        return Err(LearnError::FalseAlarmRate(request.false_alarm_rate));
-    }
-    request.penalty.map_or(Ok(()), head::check_penalty)?;
+    request.check()?;
     samples.check_classes()?;
     select::select(samples, request)
 }

@@ -163,6 +163,7 @@ fn blind(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
         kind,
         normalization,
         penalty: request.penalty.unwrap_or(penalty),
+        class_weights: request.class_weights,
     };
     Ok(Choice {
         settings,
@@ -239,6 +240,7 @@ fn softmax(
                 kind: HeadKind::Softmax,
                 normalization,
                 penalty,
+                class_weights: request.class_weights,
             };
             candidate(samples, settings, held_out)
         })
@@ -279,6 +281,7 @@ fn settings(
             kind,
             normalization,
             penalty: penalty(kind)?,
+            class_weights: request.class_weights,
         })
     });
     Ok(settings.collect())

@@ -1,7 +1,8 @@
 //! What the store keeps: plain records, encoded with postcard.
 //!
-//! Owns: the shape of a stored sample, head version and journal entry. Invariant: a record of format version 1 never changes its
-//! fields; new needs get a new format version beside it (`tests/formats.rs` opens a field of every version).
+//! Owns: the shape of a stored sample, head version and journal entry. Invariant: a record of a format version that was shipped never
+//! changes its fields; new needs get a new format version beside it (`tests/formats.rs` opens a field of every version). Heads are
+//! at version 2 (version 1 is in `v1`), everything else is at version 1.
 
 use crate::features::{Hash, Recipe};
 use crate::head::{Learned, Request};
