@@ -4,7 +4,7 @@
 //! rows for each penalty, on one thread, seven times; `benches/versus/heads.py` puts scikit-learn beside it.
 
 use fieldhead::head::{
-    Linear, Normalization, Normalizer, Samples,
+    ClassWeights, Linear, Normalization, Normalizer, Samples,
     softmax::{GAP, Problem, Space},
 };
 use serde_json::json;
@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let start = Instant::now();
             let z = Normalizer::fit(Normalization::L2, &samples).apply_all(samples.clone());
             let space = Space::new(&z);
-            let solved = Problem::new(&z, &space).solve(penalty, None, GAP)?;
+            let solved =
+                Problem::new(&z, &space, ClassWeights::Balanced).solve(penalty, None, GAP)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
             last = Some((z, solved));
         }

@@ -2,17 +2,19 @@
 //!
 //! Owns: picture → features ([`Embedder`]), samples into the store ([`take_in`], [`add`]), samples out of it as a training set
 //! ([`training_set`]), the choice of how pictures are seen ([`choose`]), and the changes of the head ([`train`], [`correct`],
-//! [`relabel`], [`forget`]). Does not own: any arithmetic, any file, any printing.
+//! [`relabel`], [`forget`], [`ClassChange`]). Does not own: any arithmetic, any file, any printing.
 //!
 //! Invariant: a change is computed first and committed last, in one transaction; a failure on the way leaves the field as it was.
 
 mod choose;
+mod classes;
 mod embedder;
 mod set;
 
 pub use choose::{Chosen, candidates, choose};
+pub use classes::ClassChange;
 pub use embedder::Embedder;
-pub use set::{Photos, TrainingSet, group, training_set};
+pub use set::{Photos, TrainingSet, group, store_joined, training_set};
 
 use crate::backbone::BackboneError;
 use crate::config::Settings;
@@ -74,6 +76,10 @@ pub enum PipelineError {
         "sample {id} shows the same picture as sample {twin}, which has that label already; take it out with `fieldhead forget --sample {id}`"
     )]
     Twin { id: u64, twin: u64 },
+    #[error("the field has no class '{class}'; `fieldhead class` lists those that it has")]
+    NoClass { class: String },
+    #[error("there is a class '{class}' already; `fieldhead class merge` makes one class of two")]
+    ClassThere { class: String },
     #[error("the field has no samples; collect some with `fieldhead collect --from DIR`")]
     NoSamples,
 }

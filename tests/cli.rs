@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use support::Bench;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "demo",
     "collect",
     "train",
@@ -14,6 +14,7 @@ const VERBS: [&str; 16] = [
     "correct",
     "forget",
     "samples",
+    "class",
     "history",
     "rollback",
     "export",

@@ -362,7 +362,9 @@ fn lda_is_what_its_definition_says() {
 fn leaving_a_burst_out_exactly_equals_training_without_it() {
     for blob in [Blob::FEW, Blob::MANY] {
         let samples = blobs(&blob, 2);
-        let all = head::leave_out::leave_one_burst_out(&samples, &[0.3, 3.0]).unwrap();
+        let all =
+            head::leave_out::leave_one_burst_out(&samples, &[0.3, 3.0], ClassWeights::Balanced)
+                .unwrap();
         assert_eq!(all.len(), 4);
         for exact in all {
             for burst in [samples.groups[0], samples.groups[samples.n() - 1]] {
@@ -430,5 +432,32 @@ proptest! {
         let left = Samples::new(start.width(), flat, labels, names, vec![0; rows.len()]).unwrap();
         let scratch = head::train(&left, settings).unwrap();
         prop_assert!(distance(scratch.learned(), head.learned()) < 1e-4);
+    }
+}
+
+#[test]
+fn class_weights_decide_whether_a_rare_class_counts_as_much_as_a_common_one() {
+    // One feature beside a constant; 30 of the common class around 0, 3 of the rare one around 1, overlapping.
+    let mut rows = Vec::new();
+    let mut labels = Vec::new();
+    for i in 0..33u32 {
+        let rare = i % 11 == 10;
+        rows.extend([f32::from(u8::from(rare)) + (i % 5) as f32 * 0.3 - 0.6, 1.0]);
+        labels.push(u32::from(rare));
+    }
+    let names = vec!["common".to_owned(), "rare".to_owned()];
+    let samples = Samples::new(2, rows, labels, names, (0..33).collect()).unwrap();
+    for kind in [HeadKind::Softmax, HeadKind::Lda, HeadKind::Mlp] {
+        let rare = |class_weights| {
+            let settings = Settings {
+                class_weights,
+                ..settings(kind, Normalization::None)
+            };
+            let head = head::train(&samples, settings).unwrap();
+            f64::from(head.learned().scores(&[0.5, 1.0]).unwrap()[1])
+        };
+        let (balanced, none) = (rare(ClassWeights::Balanced), rare(ClassWeights::None));
+        assert!(balanced > none + 0.1, "{kind}: {balanced} {none}");
+        assert!((0.25..0.75).contains(&balanced), "{kind}: {balanced}");
     }
 }

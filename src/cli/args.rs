@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
-use fieldhead::head::HeadKind;
+use fieldhead::head::{ClassWeights, HeadKind};
 use fieldhead::preprocess::Fit;
 use std::path::PathBuf;
 
@@ -75,6 +75,11 @@ pub enum Verb {
         after_help = "--suspect trains heads that never saw the sample they judge, and lists first what they doubt most.\n\nExample: fieldhead samples --suspect --count 20"
     )]
     Samples(SamplesOptions),
+    /// List classes, or rename, merge and remove them
+    #[command(
+        after_help = "The head in use is trained again, as if all samples had been collected so.\n\nExamples:\n  fieldhead class\n  fieldhead class rename grey-bird sparrow\n  fieldhead class merge hen rooster\n  fieldhead class remove blurred"
+    )]
+    Class(Class),
     /// List the versions of the head
     #[command(after_help = "Example: fieldhead history")]
     History,
@@ -144,6 +149,10 @@ pub struct Train {
     /// Penalty on the weights (1/C); without it chosen on the samples
     #[arg(long)]
     pub penalty: Option<f64>,
+    /// How much rare classes count: balanced (as much as common ones) or none (every sample the same); without it the field's
+    /// setting
+    #[arg(long, value_name = "WEIGHTS")]
+    pub class_weights: Option<ClassWeights>,
     /// Time after which no further view or features are tried, in ms
     #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub budget_ms: u32,
@@ -195,6 +204,38 @@ pub struct Forget {
     /// Number of the sample
     #[arg(long, value_name = "ID")]
     pub sample: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Class {
+    #[command(subcommand)]
+    pub change: Option<ClassChange>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClassChange {
+    /// Give a class another name
+    #[command(after_help = "Example: fieldhead class rename grey-bird sparrow")]
+    Rename {
+        #[arg(value_name = "CLASS")]
+        from: String,
+        #[arg(value_name = "NAME")]
+        to: String,
+    },
+    /// Make one class part of another
+    #[command(after_help = "Example: fieldhead class merge hen rooster")]
+    Merge {
+        #[arg(value_name = "CLASS")]
+        from: String,
+        #[arg(value_name = "INTO")]
+        to: String,
+    },
+    /// Forget all samples of a class
+    #[command(after_help = "Example: fieldhead class remove blurred")]
+    Remove {
+        #[arg(value_name = "CLASS")]
+        class: String,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,6 +6,7 @@ mod args;
 mod backbones;
 mod bench;
 mod change;
+mod class;
 mod collect;
 mod context;
 mod demo;
@@ -40,6 +41,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Correct(options) => change::correct(&context, &options),
         Verb::Forget(options) => change::forget(&context, &options),
         Verb::Samples(options) => samples::run(&context, &options),
+        Verb::Class(options) => class::run(&context, &options),
         Verb::History => history::history(&context),
         Verb::Rollback(options) => history::rollback(&context, &options),
         Verb::Export(options) => export::export(&context, &options),

@@ -22,6 +22,9 @@ pub fn run(context: &Context, options: &Train) -> Result<()> {
             .map_or(context.settings.head, |choice| choice.0),
         penalty: options.penalty,
         seed: options.seed,
+        class_weights: options
+            .class_weights
+            .unwrap_or(context.settings.class_weights),
         budget_ms: options.budget_ms,
         ..context.settings.request()
     };
@@ -35,6 +38,7 @@ pub fn run(context: &Context, options: &Train) -> Result<()> {
     let change = pipeline::train(&chosen, &request, now_us())?;
     let ms = ms_since(start);
     let committing = Instant::now();
+    pipeline::store_joined(&store, &chosen.recipe, &chosen.set)?;
     let version = pipeline::put_head(&store, &change.record, Origin::Train)?;
     let ms_commit = ms_since(committing);
     report(context, &chosen, &change, version, ms, ms_commit)

@@ -72,10 +72,24 @@ impl Request {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ClassWeights {
     /// Every class the same: softmax and MLP weigh samples by `n / (classes · nᵧ)`, LDA takes all classes for equally likely.
+    /// Ridge and prototype have no weights.
     #[default]
     Balanced,
-    /// Every sample the same.
+    /// Every sample the same; for LDA a class is as likely as it was often collected.
     None,
+}
+
+impl ClassWeights {
+    /// How much a sample of each class counts, from the samples of each; on average over the samples, one.
+    pub fn of(self, counts: &[usize]) -> Vec<f32> {
+        let n: usize = counts.iter().sum();
+        let share = n as f32 / counts.len() as f32;
+        let weight = |&count: &usize| match self {
+            ClassWeights::Balanced => share / count as f32,
+            ClassWeights::None => 1.0,
+        };
+        counts.iter().map(weight).collect()
+    }
 }
 
 impl fmt::Display for ClassWeights {

@@ -10,7 +10,8 @@ use super::{CrossValidation, LearnError};
 use crate::head::leave_out::leave_one_burst_out;
 use crate::head::softmax::{Problem, ROUGH_GAP, Space};
 use crate::head::{
-    self, HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples, Settings,
+    self, ClassWeights, HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples,
+    Settings,
 };
 use rayon::prelude::*;
 
@@ -215,7 +216,7 @@ fn softmax(
             let normalizer = Normalizer::fit(normalization, &learn);
             let z = normalizer.apply_all(learn);
             let space = Space::new(&z);
-            let problem = Problem::new(&z, &space);
+            let problem = Problem::new(&z, &space, request.class_weights);
             let mut start: Option<Linear> = None;
             let mut path = Vec::new();
             for &penalty in &penalties {
@@ -257,7 +258,7 @@ fn settings(
 ) -> Result<Vec<Settings>, LearnError> {
     let closed = |kind: &HeadKind| matches!(kind, HeadKind::Ridge | HeadKind::Lda);
     let losses = if request.penalty.is_none() && kinds.iter().any(closed) {
-        closed_losses(samples, folds, normalization)?
+        closed_losses(samples, folds, normalization, request.class_weights)?
     } else {
         Vec::new()
     };
@@ -298,13 +299,14 @@ fn closed_losses(
     samples: &Samples,
     folds: &[Fold],
     normalization: Normalization,
+    weights: ClassWeights,
 ) -> Result<Vec<Loss>, LearnError> {
     let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
     let spread = spread(&z);
     let penalties = CLOSED_GRID.map(|factor| factor * spread);
     let mut judges: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
     judges.sort_unstable();
-    let losses = leave_one_burst_out(&z, &penalties)?
+    let losses = leave_one_burst_out(&z, &penalties, weights)?
         .into_iter()
         .map(|left_out| {
             let held_out = judges.iter().map(|&row| HeldOut {
@@ -313,7 +315,7 @@ fn closed_losses(
                 label: samples.labels[row] as usize,
                 weight: 0.0,
             });
-            let held_out = weighed(samples, held_out.collect());
+            let held_out = weighed(samples, held_out.collect(), weights);
             Loss {
                 kind: left_out.kind,
                 penalty: left_out.penalty,
@@ -354,20 +356,23 @@ fn judge(
         .collect()
 }
 
-/// Every class counts the same among the held-out.
-fn weighed(samples: &Samples, mut held_out: Vec<HeldOut>) -> Vec<HeldOut> {
+/// Among the held-out every class counts the same, or every sample.
+fn weighed(samples: &Samples, mut held_out: Vec<HeldOut>, weights: ClassWeights) -> Vec<HeldOut> {
     let mut counts = vec![0usize; samples.classes()];
     for one in &held_out {
         counts[one.label] += 1;
     }
     for one in &mut held_out {
-        one.weight = 1.0 / counts[one.label] as f64;
+        one.weight = match weights {
+            ClassWeights::Balanced => 1.0 / counts[one.label] as f64,
+            ClassWeights::None => 1.0,
+        };
     }
     held_out
 }
 
 fn candidate(samples: &Samples, settings: Settings, held_out: Vec<HeldOut>) -> Candidate {
-    let held_out = weighed(samples, held_out);
+    let held_out = weighed(samples, held_out, settings.class_weights);
     let pairs: Vec<(usize, usize)> = held_out
         .iter()
         .map(|one| (one.label, highest(&one.scores)))

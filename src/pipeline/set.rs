@@ -40,12 +40,9 @@ pub fn training_set(
     if samples.is_empty() {
         return Err(PipelineError::NoSamples);
     }
-    let is_missing = |rows: &Rows| {
-        let known = |id: &&u64| rows.ids.binary_search(id).is_err();
-        samples.keys().filter(known).copied().collect::<Vec<u64>>()
-    };
-    let mut rows = known(store, recipe)?;
-    let missing = is_missing(&rows);
+    let mut rows = known(store, recipe, samples.len())?;
+    let unknown = |id: &&u64| rows.ids.binary_search(id).is_err();
+    let missing: Vec<u64> = samples.keys().filter(unknown).copied().collect();
     if !missing.is_empty() {
         let photos = photos(store, &missing, samples.len())?;
         let recipes = embedded_with(recipe, companions);
@@ -58,7 +55,7 @@ pub fn training_set(
             }
             Ok(())
         })?;
-        rows = known(store, recipe)?;
+        rows = known(store, recipe, samples.len())?;
     }
     let set = assemble(&samples, rows.numbers, recipe)?;
     Ok(TrainingSet {
@@ -67,11 +64,30 @@ pub fn training_set(
     })
 }
 
-/// What is stored under a recipe. Of a recipe with two views, also what is stored of both of them.
-fn known(store: &Store, recipe: &Recipe) -> Result<Rows, PipelineError> {
+/// Stores the vectors of a set under its recipe where they are not: those of two views were made of the vectors of each. What a head
+/// in use learned from is then read at once.
+pub fn store_joined(
+    store: &Store,
+    recipe: &Recipe,
+    set: &TrainingSet,
+) -> Result<(), PipelineError> {
+    let stored = store.features(recipe)?.ids;
+    let rows = (0..set.ids.len()).filter(|&row| stored.binary_search(&set.ids[row]).is_err());
+    let rows: Vec<usize> = rows.collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    Ok(store.write(|tx| {
+        rows.iter()
+            .try_for_each(|&row| tx.put_features(recipe, set.ids[row], set.samples.row(row)))
+    })?)
+}
+
+/// What is stored under a recipe of `all` samples. Of a recipe with two views, also what is stored of both of them.
+fn known(store: &Store, recipe: &Recipe, all: usize) -> Result<Rows, PipelineError> {
     let stored = store.features(recipe)?;
     let parts = recipe.view.fit.parts();
-    if parts.len() == 1 {
+    if parts.len() == 1 || stored.ids.len() == all {
         return Ok(stored);
     }
     let width = recipe.width as usize;

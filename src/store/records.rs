@@ -63,9 +63,24 @@ pub struct HeadRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Origin {
     Train,
-    Correct { sample: u64 },
-    Forget { sample: u64 },
-    Import { file: String },
+    Correct {
+        sample: u64,
+    },
+    Forget {
+        sample: u64,
+    },
+    Import {
+        file: String,
+    },
+    /// A class was renamed, or merged into another.
+    Rename {
+        from: String,
+        to: String,
+    },
+    /// All samples of a class were forgotten.
+    Remove {
+        class: String,
+    },
 }
 
 /// One line of the history.
