@@ -327,6 +327,27 @@ fn fewshot_reports_every_head_and_number_of_shots() {
 }
 
 #[test]
+fn fewshot_on_written_features_says_what_it_says_on_the_photos() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    bench.photos("val", 2, 2);
+    for name in ["train", "val"] {
+        bench.ok(&["features", "--from", name, "--out", &format!("{name}.npz")]);
+    }
+    let results = |train: &str, test: &str| {
+        let words = ["--shots", "1,3", "--heads", "auto,lda", "--json"];
+        let ran = bench.ok(&[&["fewshot", "--train", train, "--test", test], &words[..]].concat());
+        let mut said = ran.one();
+        for result in said["results"].as_array_mut().unwrap() {
+            result["train_ms"].take();
+            assert!(result["chosen"].as_object().unwrap().len() >= 1);
+        }
+        said
+    };
+    assert_eq!(results("train", "val"), results("train.npz", "val.npz"));
+}
+
+#[test]
 fn every_head_trains_corrects_forgets_and_travels() {
     let bench = Bench::new();
     bench.photos("train", 4, 1);
