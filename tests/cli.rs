@@ -204,6 +204,28 @@ fn backbones_are_ranked_on_the_samples_of_the_field() {
         assert!(number("h_score") > 0.0 && number("h_score") < 2.0, "{one}");
         assert!(number("ms") > 0.0 && number("memory_mb") > 2.0, "{one}");
     }
+    let [best, second] = [&ranked[0], &ranked[1]].map(|one| one["name"].as_str().unwrap());
+    let why = ranked[0]["why"].as_str().unwrap();
+    assert!(why.contains(best) && why.contains(second), "{why}");
+    assert!(ranked[1]["why"].is_null());
+}
+
+#[test]
+fn a_backbone_that_lacks_kept_pictures_is_named_and_not_ranked() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    fs::create_dir(bench.path("field")).unwrap();
+    fs::write(bench.path("field/field.toml"), "photo_budget_bytes = 0").unwrap();
+    bench.ok(&["collect", "--from", "train"]);
+    let said = bench.ok(&["backbones", "--rank"]).stdout;
+    assert!(
+        said.contains("12 of 12 samples have no kept picture"),
+        "{said}"
+    );
+    assert!(said.contains("is the only one"), "{said}");
+    let ranked = bench.ok(&["backbones", "--rank", "--json"]).json();
+    assert_eq!(ranked[0]["rank"], 1);
+    assert_eq!(ranked[1]["without_picture"], 12);
 }
 
 #[test]
