@@ -1,9 +1,11 @@
 //! Feature vectors, and the recipe by which pixels became them.
 //!
-//! Owns: the fixed-width, finite vector a head learns from, and its identity ([`Recipe`]). Does not own: running the
-//! network (`backbone`), or scaling features for a particular head (`head`).
+//! Owns: the fixed-width, finite vector a head learns from, its identity ([`Recipe`]), and many of them as a file ([`npz`]). Does not
+//! own: running the network (`backbone`), or scaling features for a particular head (`head`).
 //!
 //! Invariant: two vectors may be compared, or stand in one training set, only when their recipes are equal.
+
+pub mod npz;
 
 use crate::preprocess::{Fit, View};
 use serde::{Deserialize, Serialize};

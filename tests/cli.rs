@@ -205,6 +205,28 @@ fn backbones_are_ranked_on_the_samples_of_the_field() {
         assert!(number("h_score") > 0.0 && number("h_score") < 2.0, "{one}");
         assert!(number("ms") > 0.0 && number("memory_mb") > 2.0, "{one}");
     }
+    let [best, second] = [&ranked[0], &ranked[1]].map(|one| one["name"].as_str().unwrap());
+    let why = ranked[0]["why"].as_str().unwrap();
+    assert!(why.contains(best) && why.contains(second), "{why}");
+    assert!(ranked[1]["why"].is_null());
+}
+
+#[test]
+fn a_backbone_that_lacks_kept_pictures_is_named_and_not_ranked() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    fs::create_dir(bench.path("field")).unwrap();
+    fs::write(bench.path("field/field.toml"), "photo_budget_bytes = 0").unwrap();
+    bench.ok(&["collect", "--from", "train"]);
+    let said = bench.ok(&["backbones", "--rank"]).stdout;
+    assert!(
+        said.contains("12 of 12 samples have no kept picture"),
+        "{said}"
+    );
+    assert!(said.contains("is the only one"), "{said}");
+    let ranked = bench.ok(&["backbones", "--rank", "--json"]).json();
+    assert_eq!(ranked[0]["rank"], 1);
+    assert_eq!(ranked[1]["without_picture"], 12);
 }
 
 #[test]
@@ -325,6 +347,27 @@ fn fewshot_reports_every_head_and_number_of_shots() {
     ] {
         assert!(!results[0][key].is_null(), "{key}");
     }
+}
+
+#[test]
+fn fewshot_on_written_features_says_what_it_says_on_the_photos() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    bench.photos("val", 2, 2);
+    for name in ["train", "val"] {
+        bench.ok(&["features", "--from", name, "--out", &format!("{name}.npz")]);
+    }
+    let results = |train: &str, test: &str| {
+        let words = ["--shots", "1,3", "--heads", "auto,lda", "--json"];
+        let ran = bench.ok(&[&["fewshot", "--train", train, "--test", test], &words[..]].concat());
+        let mut said = ran.one();
+        for result in said["results"].as_array_mut().unwrap() {
+            result["train_ms"].take();
+            assert!(result["chosen"].as_object().unwrap().len() >= 1);
+        }
+        said
+    };
+    assert_eq!(results("train", "val"), results("train.npz", "val.npz"));
 }
 
 #[test]

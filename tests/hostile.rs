@@ -4,6 +4,7 @@ mod support;
 
 use fieldhead::backbone::Card;
 use fieldhead::config::Settings;
+use fieldhead::features::npz::{self, Table};
 use fieldhead::features::{FeatureSet, Recipe};
 use fieldhead::head::{self, HeadKind, Normalization, Request};
 use fieldhead::preprocess::{Fit, View, decode};
@@ -97,6 +98,18 @@ static HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
     fhead::encode(&record).unwrap()
 });
 
+static FEATURES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let samples = blobs(&Blob::FEW, 1);
+    let table = Table {
+        width: samples.width(),
+        rows: samples.rows().to_vec(),
+        labels: samples.labels.clone(),
+        names: samples.names().to_vec(),
+        bursts: Some(samples.groups.clone()),
+    };
+    npz::encode(&table).unwrap()
+});
+
 #[test]
 fn a_head_comes_back_as_it_was() {
     let record = fhead::decode(&HEAD).unwrap();
@@ -135,6 +148,14 @@ proptest! {
     fn damaged_heads_are_refused(damages in proptest::collection::vec(damage(), 1..6)) {
         let bytes = apply(&HEAD, &damages);
         prop_assert!(bytes == *HEAD || fhead::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn damaged_features_are_read_whole_or_refused(damages in proptest::collection::vec(damage(), 1..6)) {
+        if let Ok(table) = npz::decode(&apply(&FEATURES, &damages)) {
+            prop_assert_eq!(table.rows.len(), table.labels.len() * table.width);
+            prop_assert!(table.labels.iter().all(|&label| (label as usize) < table.names.len()));
+        }
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub enum Verb {
     Features(Features),
     /// Measure accuracy by the number of samples a class
     #[command(
-        after_help = "Example: fieldhead fewshot --train photos/train --test photos/val --shots 1,5,20,all"
+        after_help = "Features that were computed elsewhere come as two .npz files with the arrays features (f32), labels (i64), label_names and, if known, bursts (i64), as numpy.savez writes them.\n\nExamples:\n  fieldhead fewshot --train photos/train --test photos/val --shots 1,5,20,all\n  fieldhead fewshot --train train.npz --test test.npz"
     )]
     Fewshot(Fewshot),
     /// Measure this machine: loading, inference, training, correcting, memory
@@ -264,11 +264,11 @@ pub struct Features {
 
 #[derive(Debug, ClapArgs)]
 pub struct Fewshot {
-    /// Folder of classes to draw shots from
-    #[arg(long, value_name = "DIR")]
+    /// Folder of classes to draw shots from, or a file of features
+    #[arg(long, value_name = "DIR|FILE.npz")]
     pub train: PathBuf,
-    /// Folder of classes to test on, always whole
-    #[arg(long, value_name = "DIR")]
+    /// Folder of classes to test on, always whole, or a file of features
+    #[arg(long, value_name = "DIR|FILE.npz")]
     pub test: PathBuf,
     /// Samples a class, comma-separated; 'all' takes the whole folder
     #[arg(long, value_delimiter = ',', default_value = "1,5,20", value_parser = shots)]

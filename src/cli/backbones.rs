@@ -6,8 +6,9 @@ use super::embed;
 use super::output::{fit, ms_since, round};
 use anyhow::Result;
 use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
-use fieldhead::learn::{LearnError, select, transfer};
+use fieldhead::learn::{self, Choice, LearnError, select, transfer};
 use fieldhead::pipeline::{self, PipelineError};
+use fieldhead::store::Store;
 use serde_json::json;
 use std::time::Instant;
 
@@ -58,6 +59,7 @@ fn list(context: &Context) -> Result<()> {
 /// A backbone on the samples of the field.
 struct Ranked {
     found: Found,
+    choice: Choice,
     /// Cross-validated balanced accuracy over bursts, and the samples that judged.
     accuracy: f64,
     judges: usize,
@@ -69,42 +71,65 @@ struct Ranked {
 /// Inferences that are timed; their median counts.
 const RUNS: usize = 9;
 
+/// Standard errors of a lead below which it may be chance.
+const BEYOND_CHANCE: f64 = 2.0;
+
 fn rank(context: &Context) -> Result<()> {
     let store = context.open()?;
-    let mut ranked = Vec::new();
+    let (mut ranked, mut unseen) = (Vec::new(), Vec::new());
     for found in find::installed(&context.search) {
-        let fit = context.settings.fit.unwrap_or_default();
-        let outputs = context.settings.features.unwrap_or_default();
-        let recipe = recipe(&found.card, fit, outputs);
-        let embedder = context.embedder_of(&found, &recipe)?;
-        let set = pipeline::training_set(&store, &recipe, &[], |photos, recipes| {
-            embed::photos(context, &embedder, photos, recipes)
-        })?;
-        let request = context.settings.request();
-        let choice = select::select(&set.samples, &request).map_err(PipelineError::from)?;
-        let cv = choice
-            .cv
-            .ok_or(PipelineError::from(LearnError::NothingHeldOut))?;
-        let backbone = embedder.backbone();
-        ranked.push(Ranked {
-            accuracy: cv.balanced_accuracy,
-            judges: cv.n,
-            h_score: transfer::h_score(&set.samples).map_err(PipelineError::from)?,
-            ms: median_ms(backbone, context.threads)?,
-            memory_bytes: backbone.memory_bytes(),
-            found,
-        });
+        let name = found.card.name.clone();
+        match score(context, &store, found) {
+            Ok(one) => ranked.push(one),
+            Err(PipelineError::NoPicture { missing, all }) => unseen.push((name, missing, all)),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    if let (true, Some(&(_, missing, all))) = (ranked.is_empty(), unseen.first()) {
+        return Err(PipelineError::NoPicture { missing, all }.into());
     }
     ranked.sort_by(|a, b| {
         b.accuracy
             .total_cmp(&a.accuracy)
             .then(a.ms.total_cmp(&b.ms))
     });
-    report(context, &ranked)
+    report(context, &ranked)?;
+    for (name, missing, all) in unseen {
+        context
+            .out
+            .json(&json!({"name": name, "without_picture": missing, "samples": all}))?;
+        context.out.line(format!(
+            "{name} could not be scored: {missing} of {all} samples have no kept picture to embed by it"
+        ))?;
+    }
+    Ok(())
+}
+
+/// One backbone on all samples, by the view and the outputs of the settings.
+fn score(context: &Context, store: &Store, found: Found) -> Result<Ranked, PipelineError> {
+    let fit = context.settings.fit.unwrap_or_default();
+    let outputs = context.settings.features.unwrap_or_default();
+    let recipe = recipe(&found.card, fit, outputs);
+    let embedder = context.embedder_of(&found, &recipe)?;
+    let set = pipeline::training_set(store, &recipe, &[], |photos, recipes| {
+        embed::photos(context, &embedder, photos, recipes)
+    })?;
+    let choice = learn::choose(&set.samples, &context.settings.request())?;
+    let cv = choice.cv.clone().ok_or(LearnError::NothingHeldOut)?;
+    let backbone = embedder.backbone();
+    Ok(Ranked {
+        choice,
+        accuracy: cv.balanced_accuracy,
+        judges: cv.n,
+        h_score: transfer::h_score(&set.samples)?,
+        ms: median_ms(backbone, context.threads)?,
+        memory_bytes: backbone.memory_bytes(),
+        found,
+    })
 }
 
 /// Time of one inference; what the picture shows does not matter.
-fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64> {
+fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64, PipelineError> {
     let input = &backbone.card().input;
     let picture = vec![128; (input.height * input.width * input.channels) as usize];
     let mut times = Vec::new();
@@ -134,6 +159,7 @@ fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
             "ms": round(one.ms),
             "memory_mb": round(mb),
             "recommended": place == 0,
+            "why": if place == 0 { recommendation(ranked) } else { None },
         }))?;
         context.out.line(format!(
             "{:26} {:>10.1} {:>8.3} {:>8.1} {:>8.1}",
@@ -144,12 +170,31 @@ fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
             mb
         ))?;
     }
-    if let Some(best) = ranked.first() {
-        let name = &best.found.card.name;
-        context.out.line(format!(
-            "{name} suits these {} samples best, by cross-validation over bursts: `fieldhead --backbone {name} train`",
-            best.judges
-        ))?;
+    if let Some(reason) = recommendation(ranked) {
+        context.out.line(reason)?;
     }
     Ok(())
+}
+
+/// One sentence: which to take, why, and what it costs.
+fn recommendation(ranked: &[Ranked]) -> Option<String> {
+    let best = ranked.first()?;
+    let name = &best.found.card.name;
+    let Some(second) = ranked.get(1) else {
+        return Some(format!("{name} is the only one that could be scored"));
+    };
+    let lead = select::lead(&best.choice, &second.choice);
+    let chance = match lead > BEYOND_CHANCE {
+        true => "",
+        false => ", which may be chance",
+    };
+    Some(format!(
+        "Take {name}: by cross-validation over bursts it is {:.1} points more accurate on these {} samples than {}{chance}, and takes \
+         {:.1} ms a picture against {:.1}: `fieldhead --backbone {name} train`",
+        100.0 * (best.accuracy - second.accuracy),
+        best.judges,
+        second.found.card.name,
+        best.ms,
+        second.ms
+    ))
 }

@@ -3,6 +3,7 @@
 use anyhow::Error;
 use fieldhead::backbone::BackboneError;
 use fieldhead::config::ConfigError;
+use fieldhead::features::npz::NpzError;
 use fieldhead::head::HeadError;
 use fieldhead::label::LabelError;
 use fieldhead::learn::LearnError;
@@ -47,6 +48,7 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || error.is::<HeadError>()
         || error.is::<LearnError>()
         || error.is::<ConfigError>()
+        || error.is::<NpzError>()
         || error.is::<BadInput>();
     let mismatch = error.is::<BackboneError>() || error.is::<FheadError>();
     match () {

@@ -1,17 +1,20 @@
-//! `fewshot`: accuracy by the number of labelled samples a class.
+//! `fewshot`: accuracy by the number of labelled samples a class, on folders of photos or on features of any origin.
 
 use super::args::{Choice, Fewshot, Shots};
 use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::eval;
+use super::exit::{BadInput, Usage};
 use super::output::{ms_since, round};
-use anyhow::Result;
-use fieldhead::features::Recipe;
-use fieldhead::head::{HeadKind, Request, Samples};
-use fieldhead::learn::splits;
+use anyhow::{Context as _, Result};
+use fieldhead::features::{Recipe, npz};
+use fieldhead::head::{HeadKind, Learned, Request, Samples};
+use fieldhead::learn::{self, splits};
 use fieldhead::pipeline::{self, PipelineError, TrainingSet};
+use fieldhead::source::folder::{self, Labelled};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 /// One line of the table.
@@ -24,28 +27,19 @@ struct Row {
     balanced_accuracy: f64,
     std: f64,
     train_ms: f64,
-    /// View, features and kind of head, and how many seeds chose them.
+    /// View, features, kind of head and scaling, and how many seeds chose them.
     chosen: BTreeMap<String, u64>,
 }
 
 pub fn run(context: &Context, options: &Fewshot) -> Result<()> {
-    let recipes = context.candidates()?;
-    let fullest = recipes.iter().max_by_key(|recipe| recipe.width);
-    let embedder = match fullest {
-        Some(recipe) => context.embedder_of(&context.found()?, recipe)?,
-        None => context.embedder()?,
-    };
-    let train = embed::trees(context, &embedder, &recipes, &options.train)?;
-    let test = embed::trees(context, &embedder, &recipes, &options.test)?;
-    let samples = train
-        .iter()
-        .zip(&recipes)
-        .map(|(tree, recipe)| samples(tree, recipe.width as usize))
-        .collect::<Result<Vec<_>, _>>()?;
-    let task = Task {
-        recipes,
-        samples,
-        test,
+    let task = match [&options.train, &options.test].map(|path| is_npz(path)) {
+        [true, true] => tables(&options.train, &options.test)?,
+        [false, false] => folders(context, options)?,
+        _ => {
+            let what =
+                "of --train and --test one is a folder and one an .npz file; give two of a kind";
+            return Err(Usage(what.into()).into());
+        }
     };
     let bar = context.out.progress(
         (options.heads.len() * options.shots.len()) as u64,
@@ -62,8 +56,9 @@ pub fn run(context: &Context, options: &Fewshot) -> Result<()> {
     report(context, &rows, task.test[0].files.len())
 }
 
-/// Both folders, under each recipe that may be chosen.
+/// What learns and what judges, under each recipe that may be chosen.
 struct Task {
+    /// Empty where features came as they are.
     recipes: Vec<Recipe>,
     samples: Vec<Samples>,
     test: Vec<EmbeddedTree>,
@@ -74,6 +69,95 @@ impl Task {
         let found = self.recipes.iter().position(|one| one == recipe);
         found.unwrap_or(0)
     }
+
+    /// A head of the drawn rows, the features it is for, and what was chosen.
+    fn train(&self, drawn: &[usize], request: &Request) -> Result<(usize, Learned, String)> {
+        let samples = |index: usize| self.samples[index].select(drawn);
+        let name = |learned: &Learned| {
+            let settings = &learned.settings;
+            format!("{} {}", settings.kind, settings.normalization)
+        };
+        if self.recipes.is_empty() {
+            let (head, _) = learn::train(&samples(0)?, request)?;
+            return Ok((0, head.learned().clone(), name(head.learned())));
+        }
+        let set_of = |recipe: &Recipe| {
+            Ok(TrainingSet {
+                ids: drawn.iter().map(|&row| row as u64).collect(),
+                samples: samples(self.index(recipe))?,
+            })
+        };
+        let found = pipeline::choose(&self.recipes, request, set_of, || false)?;
+        let learned = pipeline::train(&found, request, 0)?.record.learned;
+        let Recipe { view, set, .. } = &found.recipe;
+        let chosen = format!("{} {set} {}", view.fit, name(&learned));
+        Ok((self.index(&found.recipe), learned, chosen))
+    }
+}
+
+fn is_npz(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "npz")
+}
+
+fn folders(context: &Context, options: &Fewshot) -> Result<Task> {
+    let recipes = context.candidates()?;
+    let fullest = recipes.iter().max_by_key(|recipe| recipe.width);
+    let embedder = match fullest {
+        Some(recipe) => context.embedder_of(&context.found()?, recipe)?,
+        None => context.embedder()?,
+    };
+    let train = embed::trees(context, &embedder, &recipes, &options.train)?;
+    let test = embed::trees(context, &embedder, &recipes, &options.test)?;
+    let samples = train
+        .iter()
+        .zip(&recipes)
+        .map(|(tree, recipe)| samples(tree, recipe.width as usize))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Task {
+        recipes,
+        samples,
+        test,
+    })
+}
+
+/// Features that were computed before, by whatever means.
+fn tables(train: &Path, test: &Path) -> Result<Task> {
+    let read = |path: &Path| {
+        let bytes = folder::read_up_to(npz::MAX_BYTES, path)?;
+        npz::decode(&bytes).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let (learn, judge) = (read(train)?, read(test)?);
+    if learn.width != judge.width {
+        return Err(BadInput(format!(
+            "the features of {} have {} numbers each, those of {} have {}; make both in the same way",
+            train.display(),
+            learn.width,
+            test.display(),
+            judge.width
+        ))
+        .into());
+    }
+    let n = learn.labels.len() as u64;
+    let bursts = learn.bursts.unwrap_or_else(|| (0..n).collect());
+    let samples = Samples::new(learn.width, learn.rows, learn.labels, learn.names, bursts);
+    let file = |&label: &u32| Labelled {
+        label: judge.names[label as usize].clone(),
+        path: test.into(),
+    };
+    Ok(Task {
+        recipes: Vec::new(),
+        samples: vec![samples.map_err(PipelineError::from)?],
+        test: vec![EmbeddedTree {
+            files: judge.labels.iter().map(file).collect(),
+            features: judge
+                .rows
+                .chunks_exact(judge.width)
+                .map(Vec::from)
+                .collect(),
+            skipped: Vec::new(),
+            ms_per_sample: 0.0,
+        }],
+    })
 }
 
 /// Each file is its own burst here: the test folder, not a split, judges.
@@ -116,23 +200,11 @@ fn measure(
             seed,
             ..context.settings.request()
         };
-        let set_of = |recipe: &Recipe| {
-            Ok(TrainingSet {
-                ids: drawn.iter().map(|&row| row as u64).collect(),
-                samples: task.samples[task.index(recipe)].select(&drawn)?,
-            })
-        };
         let start = Instant::now();
-        let found = pipeline::choose(&task.recipes, &request, set_of, || false)?;
-        let trained = pipeline::train(&found, &request, 0)?;
+        let (index, learned, name) = task.train(&drawn, &request)?;
         ms += ms_since(start);
-        let Recipe { view, set, .. } = &found.recipe;
-        let learned = &trained.record.learned;
-        let kind = learned.settings.kind;
-        *chosen
-            .entry(format!("{} {set} {kind}", view.fit))
-            .or_default() += 1;
-        let confusion = eval::judge(learned, &task.test[task.index(&found.recipe)])?.confusion;
+        *chosen.entry(name).or_default() += 1;
+        let confusion = eval::judge(&learned, &task.test[index])?.confusion;
         accuracies.push(confusion.balanced_accuracy());
     }
     let n = accuracies.len() as f64;

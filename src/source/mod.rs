@@ -31,7 +31,7 @@ pub enum SourceError {
     NoFiles { path: PathBuf },
     #[error("{path} is a pipe, a socket or a device, and only files are read; name a photo", path = path.display())]
     NotAFile { path: PathBuf },
-    #[error("{path} has {bytes} bytes, at most {limit} are read; is this a photo?", path = path.display())]
+    #[error("{path} has {bytes} bytes, at most {limit} are read; is this the right file?", path = path.display())]
     TooLarge {
         path: PathBuf,
         bytes: u64,
