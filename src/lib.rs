@@ -23,7 +23,8 @@
 //! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.
 //! 8. [`decision`]: scores to a label or to *unknown*. Pure.
 //! 9. [`store`]: everything that has to survive.
-//! 10. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
+//! 10. [`board`]: which board this is, what hangs on it, and what it has to keep to.
+//! 11. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
 //!
 //! The binary adds `cli/`, one file a verb, where all printing is.
 //!
@@ -42,6 +43,7 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod board;
 pub mod config;
 pub mod decision;
 pub mod features;
