@@ -196,6 +196,11 @@ fn an_error_names_file_key_what_was_expected_and_what_came() {
             &["camera[0].formats[0]", "YUYV", "\"H264\""],
         ),
         (
+            "\"camera:/dev/video0\"",
+            "\"camera:video0\"",
+            &["camera[0].source", "--source", "\"camera:video0\""],
+        ),
+        (
             "compatible = []",
             "compatible = []\ngpio = 3",
             &["gpio", "a table", "got 3"],

@@ -8,6 +8,18 @@ use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
 
+const SOURCE_HELP: &str = "Where pictures come from:
+  camera[:DEVICE][,width=W,height=H,format=F]
+      a V4L2 camera; F is yuyv, mjpeg, rgb or grey
+  command:PROGRAM …
+      a program that writes JPEG pictures on its standard output
+  command,format=F,width=W,height=H:PROGRAM …
+      a program that writes raw frames
+  file:PATH
+      a photo, or a folder of photos
+  line:SEED[,light=evening][,part=gear]
+      the simulated line";
+
 /// A classifier that learns where it works.
 #[derive(Debug, Parser)]
 #[command(name = "fieldhead", version, after_help = EXIT_CODES, max_term_width = 80)]
@@ -125,8 +137,8 @@ pub struct Collect {
     /// Label of everything that the source gives
     #[arg(long, requires = "source")]
     pub label: Option<String>,
-    /// file:PATH, or line:SEED[,light=evening][,part=gear]
-    #[arg(long, requires = "label")]
+    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
+    #[arg(long, requires = "label", long_help = SOURCE_HELP)]
     pub source: Option<String>,
     /// How many to take; without it all that a recording has, and one from a live source
     #[arg(long, value_name = "N", requires = "source")]
@@ -162,8 +174,8 @@ pub struct Predict {
         conflicts_with = "source"
     )]
     pub paths: Vec<PathBuf>,
-    /// file:PATH, or line:SEED[,light=evening][,part=gear]
-    #[arg(long)]
+    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
+    #[arg(long, long_help = SOURCE_HELP)]
     pub source: Option<String>,
     /// How many frames to take from a source
     #[arg(long, value_name = "N", requires = "source")]

@@ -24,7 +24,7 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
         (Some(dir), _, _) => from_folder(context, options, dir, &mut tally)?,
         (None, Some(label), Some(source)) => {
             label::check(label)?;
-            match source::open(source)? {
+            match source::open(source, &context.clock)? {
                 Opened::Files(mut paths) => {
                     paths.truncate(limit(options.count));
                     let files = paths.into_iter().map(|path| Labelled {
@@ -33,9 +33,13 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
                     });
                     from_files(context, &files.collect::<Vec<_>>(), None, &mut tally)?;
                 }
-                Opened::Frames(source) => {
-                    let count = options.count.unwrap_or(1);
-                    from_frames(context, label, source, count, &mut tally)?;
+                Opened::Frames(frames) => {
+                    from_frames(context, options, label, frames, None, &mut tally)?;
+                }
+                Opened::Live(frames) => {
+                    // Frames of one call look alike: they must not judge each other.
+                    let burst = format!("{source}@{}", now_us());
+                    from_frames(context, options, label, frames, Some(burst), &mut tally)?;
                 }
             }
         }
@@ -276,11 +280,13 @@ fn name_of(file: &Labelled) -> String {
 
 fn from_frames(
     context: &Context,
+    options: &Collect,
     label: &str,
     mut source: Box<dyn Source>,
-    count: u64,
+    burst: Option<String>,
     tally: &mut Tally,
 ) -> Result<()> {
+    let count = options.count.unwrap_or(1);
     let embedder = context.embedder()?;
     let mut store = context.open_if_there()?;
     let bar = context.out.progress(count, "collecting");
@@ -290,7 +296,7 @@ fn from_frames(
         };
         let naming = Naming {
             label: label.to_owned(),
-            burst: frame.name.clone(),
+            burst: burst.clone().unwrap_or_else(|| frame.name.clone()),
             source: frame.name.clone(),
             time_us: now_us(),
         };

@@ -2,6 +2,7 @@
 
 use anyhow::Error;
 use fieldhead::backbone::BackboneError;
+use fieldhead::board::BoardError;
 use fieldhead::config::ConfigError;
 use fieldhead::head::HeadError;
 use fieldhead::label::LabelError;
@@ -14,6 +15,7 @@ use fieldhead::store::{FheadError, StoreError};
 pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 pub const BAD_INPUT: u8 = 3;
+pub const DEVICE: u8 = 4;
 pub const STORE: u8 = 5;
 pub const MISMATCH: u8 = 6;
 
@@ -47,6 +49,7 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || error.is::<HeadError>()
         || error.is::<LearnError>()
         || error.is::<ConfigError>()
+        || error.is::<BoardError>()
         || error.is::<BadInput>();
     let mismatch = error.is::<BackboneError>() || error.is::<FheadError>();
     match () {
@@ -80,6 +83,7 @@ fn store(error: &StoreError) -> u8 {
 fn source(error: &SourceError) -> u8 {
     match error {
         SourceError::Unknown { .. } => USAGE,
+        SourceError::Live(_) => DEVICE,
         _ => BAD_INPUT,
     }
 }

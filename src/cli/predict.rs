@@ -22,12 +22,14 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     drop(store);
     let embedder = context.embedder_for(&head.recipe)?;
     let learned = &head.learned;
-    match options.source.as_deref().map(source::open).transpose()? {
+    let source = options.source.as_deref();
+    let opened = source.map(|text| source::open(text, &context.clock));
+    match opened.transpose()? {
         Some(Opened::Files(mut paths)) => {
             paths.truncate(limit(options.count));
             files(context, &embedder, learned, &paths)
         }
-        Some(Opened::Frames(source)) => {
+        Some(Opened::Frames(source) | Opened::Live(source)) => {
             let count = options.count.unwrap_or(1);
             frames(context, &embedder, learned, source, count)
         }
