@@ -24,7 +24,8 @@
 //! 8. [`decision`]: scores to a label or to *unknown*. Pure.
 //! 9. [`store`]: everything that has to survive.
 //! 10. [`board`]: which board this is, what hangs on it, and what it has to keep to.
-//! 11. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
+//! 11. [`device`]: buttons, lamps and sensors on the board's header.
+//! 12. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
 //!
 //! The binary adds `cli/`, one file a verb, where all printing is.
 //!
@@ -46,6 +47,7 @@ pub mod backbone;
 pub mod board;
 pub mod config;
 pub mod decision;
+pub mod device;
 pub mod features;
 pub mod head;
 pub mod label;

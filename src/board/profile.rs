@@ -181,10 +181,14 @@ fn budget(mut table: Reader<'_>) -> Result<Budget, BoardError> {
 fn camera(mut table: Reader<'_>) -> Result<Camera, BoardError> {
     let camera = Camera {
         name: table.text("name")?.into(),
-        source: table.named("source", "camera:… or command:… as --source takes it", |text| {
-            let parsed = source::parse(text);
-            matches!(parsed, Ok(Spec::Camera(_) | Spec::Command(_))).then(|| text.to_owned())
-        })?,
+        source: table.named(
+            "source",
+            "camera:… or command:… as --source takes it",
+            |text| {
+                let parsed = source::parse(text);
+                matches!(parsed, Ok(Spec::Camera(_) | Spec::Command(_))).then(|| text.to_owned())
+            },
+        )?,
         formats: table.each("formats", &one_of(&FORMATS), |value| {
             known(&FORMATS)(value.as_str()?)
         })?,
