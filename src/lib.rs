@@ -4,11 +4,11 @@
 //! vector into the user's own labels. Every acknowledged sample and every head survives a pulled plug.
 //!
 //! ```text
-//! source ──► preprocess ──► backbone ──► features ──► head ──► decision
+//! source ──► preprocess ──► backbone ──► features ──► head ──► decision ──► lamps
 //!  files       u8 picture     int8         f32[D]      scores    label | unknown
-//!  line                       frozen                     ▲
-//!                                                        │ learn, forget
-//!                              store: samples · features · photos · heads · journal   (one crash-safe file)
+//!  camera                     frozen                     ▲
+//!  command                                               │ learn, forget ◄── buttons
+//!  line                        store: samples · features · photos · heads · journal   (one crash-safe file)
 //! ```
 //!
 //! ## Rooms, in reading order

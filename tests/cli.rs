@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use support::Bench;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "demo",
     "collect",
     "train",
@@ -22,6 +22,7 @@ const VERBS: [&str; 16] = [
     "fewshot",
     "bench",
     "backbones",
+    "board",
 ];
 
 #[test]

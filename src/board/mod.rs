@@ -1,10 +1,12 @@
 //! Boards: which one this is, what it has, and what it has to keep to.
 //!
-//! Owns: the profiles of `boards/*.toml` (built into the program; a folder may replace or add some), and telling from the device
-//! tree which one fits. Does not own: opening any of what a profile names (`source`, `device`).
+//! Owns: the profiles of `boards/*.toml` (built into the program; a folder may replace or add some), telling from the device tree
+//! which one fits, and checking a board against its profile ([`check`]). Does not own: reading cameras (`source`) or what hangs on
+//! the header (`device`).
 //!
 //! Invariant: a [`Profile`] was checked; an error of one names the file, the key, what was expected and what came.
 
+pub mod check;
 mod profile;
 mod reader;
 #[cfg(test)]

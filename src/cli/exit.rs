@@ -4,6 +4,7 @@ use anyhow::Error;
 use fieldhead::backbone::BackboneError;
 use fieldhead::board::BoardError;
 use fieldhead::config::ConfigError;
+use fieldhead::device::DeviceError;
 use fieldhead::head::HeadError;
 use fieldhead::label::LabelError;
 use fieldhead::learn::LearnError;
@@ -44,6 +45,9 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = error.downcast_ref::<SourceError>() {
         return Some(source(e));
     }
+    if let Some(e) = error.downcast_ref::<DeviceError>() {
+        return Some(device(e));
+    }
     let bad_input = error.is::<PreprocessError>()
         || error.is::<LabelError>()
         || error.is::<HeadError>()
@@ -77,6 +81,13 @@ fn store(error: &StoreError) -> u8 {
         StoreError::NoSample(_) | StoreError::NoVersion(_) => BAD_INPUT,
         StoreError::NoHead | StoreError::Fhead(_) => MISMATCH,
         _ => STORE,
+    }
+}
+
+fn device(error: &DeviceError) -> u8 {
+    match error {
+        DeviceError::Unknown { .. } => USAGE,
+        _ => DEVICE,
     }
 }
 

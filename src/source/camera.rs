@@ -159,6 +159,13 @@ impl<V: Video> Feed for Camera<V> {
     }
 }
 
+/// The pixel formats in which a device captures; none where it does not.
+pub fn offered(video: &mut impl Video, device: &Path) -> Result<Vec<[u8; 4]>, LiveError> {
+    let offered = video.open(device);
+    video.close();
+    offered.map_err(|e| fault(&device.display().to_string(), e))
+}
+
 /// Opens a device and agrees with its driver on a format.
 pub(super) fn negotiate(
     video: &mut impl Video,
