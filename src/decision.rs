@@ -14,6 +14,16 @@ pub enum Decision {
     },
 }
 
+impl Decision {
+    /// The label, where it is known.
+    pub fn label(&self) -> Option<&str> {
+        match self {
+            Decision::Known { label, .. } => Some(label),
+            Decision::Unknown { .. } => None,
+        }
+    }
+}
+
 /// Index of the highest score; the first of equals.
 pub fn best(scores: &[f32]) -> usize {
     let mut best = 0;

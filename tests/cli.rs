@@ -23,6 +23,7 @@ const VERBS: [&str; 17] = [
     "fewshot",
     "bench",
     "backbones",
+    "board",
 ];
 
 #[test]

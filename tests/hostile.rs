@@ -162,7 +162,10 @@ proptest! {
     fn texts_are_parsed_or_refused(text in "\\PC{0,200}") {
         let _ = Card::parse(&text);
         let _ = Settings::parse(&text);
-        let opened = source::open(&format!("line:{text}")).is_ok();
+        for kind in ["camera", "command", ""] {
+            let _ = source::parse(&format!("{kind}{text}"));
+        }
+        let opened = source::parse(&format!("line:{text}")).is_ok();
         prop_assert!(text.contains(',') || opened == text.parse::<u64>().is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! What can be typed: verbs, options, and help with an example each.
 
+use super::wires::Wire;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
 use fieldhead::head::{ClassWeights, HeadKind};
@@ -7,6 +8,18 @@ use fieldhead::preprocess::Fit;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
+
+const SOURCE_HELP: &str = "Where pictures come from:
+  camera[:DEVICE][,width=W,height=H,format=F]
+      a V4L2 camera; F is yuyv, mjpeg, rgb or grey
+  command:PROGRAM …
+      a program that writes JPEG pictures on its standard output
+  command,format=F,width=W,height=H:PROGRAM …
+      a program that writes raw frames
+  file:PATH
+      a photo, or a folder of photos
+  line:SEED[,light=evening][,part=gear]
+      the simulated line";
 
 /// A classifier that learns where it works.
 #[derive(Debug, Parser)]
@@ -48,7 +61,7 @@ pub enum Verb {
     Demo(Demo),
     /// Take in labelled samples
     #[command(
-        after_help = "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10"
+        after_help = "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27"
     )]
     Collect(Collect),
     /// Train a head on the samples of the field
@@ -59,7 +72,7 @@ pub enum Verb {
     Eval(From),
     /// Say what photos show
     #[command(
-        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --source line:9 --count 5"
+        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5"
     )]
     Predict(Predict),
     /// Learn from one mistake at once
@@ -110,6 +123,9 @@ pub enum Verb {
         after_help = "--rank embeds the kept photos by each backbone and compares cross-validated accuracy, transferability, time and memory.\n\nExample: fieldhead backbones --rank"
     )]
     Backbones(Backbones),
+    /// Check the board this runs on, list those that are known, read a sensor
+    #[command(after_help = "Example: fieldhead board check")]
+    Board(super::board::Board),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -122,7 +138,7 @@ pub struct Demo {
 #[derive(Debug, ClapArgs)]
 pub struct Collect {
     /// Folder of classes: DIR/<label>/<photo>
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present = "label")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present_any = ["label", "buttons", "source"])]
     pub from: Option<PathBuf>,
     /// With --from: what in a file's name tells its capture burst (first group, or the whole match)
     #[arg(long, value_name = "REGEX", requires = "from")]
@@ -130,12 +146,18 @@ pub struct Collect {
     /// Label of everything that the source gives
     #[arg(long, requires = "source")]
     pub label: Option<String>,
-    /// file:PATH, or line:SEED[,light=evening][,part=gear]
-    #[arg(long, requires = "label")]
+    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
+    #[arg(long, conflicts_with = "from", long_help = SOURCE_HELP)]
     pub source: Option<String>,
-    /// How many to take; without it all that a recording has, and one from a live source
+    /// How many to take; without it all that a recording has, one from a live source, and with buttons no end
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
+    /// A button that collects its label while it is held: a pin of the header, to ground (PIN:high to the supply)
+    #[arg(long = "button", value_name = "LABEL=PIN", requires = "source", conflicts_with_all = ["from", "label"], value_parser = Wire::parse)]
+    pub buttons: Vec<Wire>,
+    /// The board whose pins these are, by name or by file; without it the device tree tells
+    #[arg(long, value_name = "NAME|FILE", requires = "buttons")]
+    pub board: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -174,12 +196,18 @@ pub struct Predict {
         conflicts_with = "source"
     )]
     pub paths: Vec<PathBuf>,
-    /// file:PATH, or line:SEED[,light=evening][,part=gear]
-    #[arg(long)]
+    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
+    #[arg(long, long_help = SOURCE_HELP)]
     pub source: Option<String>,
     /// How many frames to take from a source
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
+    /// A lamp or relay that is on while its label is seen: a pin of the header (PIN:low if low means on); the label may be unknown
+    #[arg(long = "lamp", value_name = "LABEL=PIN", requires = "source", value_parser = Wire::parse)]
+    pub lamps: Vec<Wire>,
+    /// The board whose pins these are, by name or by file; without it the device tree tells
+    #[arg(long, value_name = "NAME|FILE", requires = "lamps")]
+    pub board: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

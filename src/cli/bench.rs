@@ -298,7 +298,7 @@ impl Drop for Scratch {
 }
 
 /// Peak resident memory of this process, from `VmHWM` in /proc/self/status (proc(5)).
-fn peak_rss_mb() -> Option<f64> {
+pub(super) fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;

@@ -8,9 +8,11 @@ use fieldhead::config::Settings;
 use fieldhead::features::Recipe;
 use fieldhead::head::Request;
 use fieldhead::pipeline::{self, Embedder, PipelineError};
+use fieldhead::source::Clock;
 use fieldhead::store::{Store, StoreError};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub struct Context {
     pub folder: PathBuf,
@@ -23,6 +25,8 @@ pub struct Context {
     /// The kernel that `FIELDHEAD_KERNEL` names.
     kernel: Option<String>,
     pub threads: usize,
+    /// Monotonic time since the program began.
+    pub clock: Clock,
 }
 
 impl Context {
@@ -53,6 +57,7 @@ impl Context {
                 .ok()
                 .filter(|name| !name.is_empty()),
             threads,
+            clock: clock(),
         })
     }
 
@@ -157,6 +162,11 @@ fn search_path() -> Vec<PathBuf> {
     path.push("models".into());
     path.push("/usr/share/fieldhead/models".into());
     path
+}
+
+fn clock() -> Clock {
+    let start = Instant::now();
+    Arc::new(move || start.elapsed().as_micros() as u64)
 }
 
 /// Microseconds since 1970-01-01 UTC; 0 on a board whose clock was never set before that.

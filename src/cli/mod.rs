@@ -5,6 +5,7 @@
 mod args;
 mod backbones;
 mod bench;
+mod board;
 mod change;
 mod class;
 mod collect;
@@ -21,6 +22,7 @@ mod output;
 mod predict;
 mod samples;
 mod train;
+mod wires;
 
 pub use args::Args;
 pub use exit::code;
@@ -50,5 +52,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Fewshot(options) => fewshot::run(&context, &options),
         Verb::Bench(options) => bench::run(&context, &options),
         Verb::Backbones(options) => backbones::run(&context, &options),
+        Verb::Board(options) => board::run(&context, &options),
     }
 }

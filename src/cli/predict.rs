@@ -5,6 +5,7 @@ use super::context::Context;
 use super::embed::CHUNK;
 use super::exit::BadInput;
 use super::output::{limit, ms_since, round};
+use super::wires;
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide};
 use fieldhead::head::Learned;
@@ -22,14 +23,15 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     drop(store);
     let embedder = context.embedder_for(&head.recipe)?;
     let learned = &head.learned;
-    match options.source.as_deref().map(source::open).transpose()? {
+    let source = options.source.as_deref();
+    let opened = source.map(|text| source::open(text, &context.clock));
+    match opened.transpose()? {
         Some(Opened::Files(mut paths)) => {
             paths.truncate(limit(options.count));
             files(context, &embedder, learned, &paths)
         }
-        Some(Opened::Frames(source)) => {
-            let count = options.count.unwrap_or(1);
-            frames(context, &embedder, learned, source, count)
+        Some(Opened::Frames(source) | Opened::Live(source)) => {
+            frames(context, &embedder, learned, source, options)
         }
         None => {
             let paths = listed(&options.paths)?;
@@ -101,21 +103,20 @@ fn frames(
     embedder: &Embedder,
     learned: &Learned,
     mut source: Box<dyn Source>,
-    count: u64,
+    options: &Predict,
 ) -> Result<()> {
-    for _ in 0..count {
+    let mut show = wires::lamps(options.board.as_deref(), &options.lamps)?;
+    for _ in 0..options.count.unwrap_or(1) {
         let start = Instant::now();
         let Some(frame) = source.next()? else {
             break;
         };
         match answer(embedder, learned, &frame.payload, context.threads, start) {
-            Ok(answer) => print(
-                context,
-                learned,
-                ("seq", json!(frame.seq)),
-                &frame.name,
-                &answer,
-            )?,
+            Ok(answer) => {
+                let seq = ("seq", json!(frame.seq));
+                print(context, learned, seq, &frame.name, &answer)?;
+                show(answer.decision.label(), (context.clock)())?;
+            }
             Err(error) => {
                 context
                     .out
@@ -129,6 +130,7 @@ fn frames(
 
 struct Answer {
     scores: Vec<f32>,
+    decision: Decision,
     ms: f64,
 }
 
@@ -141,7 +143,9 @@ fn answer(
 ) -> Result<Answer> {
     let features = embedder.embed_payload(payload, threads)?;
     let scores = learned.scores(&features).map_err(PipelineError::from)?;
+    let unknown_below = learned.calibration.unknown_below;
     Ok(Answer {
+        decision: decide(&learned.labels, &scores, unknown_below),
         scores,
         ms: ms_since(start),
     })
@@ -156,12 +160,7 @@ fn print(
 ) -> Result<()> {
     let best = best(&answer.scores);
     let (label, confidence) = (&learned.labels[best], answer.scores[best]);
-    let decision = decide(
-        &learned.labels,
-        &answer.scores,
-        learned.calibration.unknown_below,
-    );
-    let unknown = matches!(decision, Decision::Unknown { .. });
+    let unknown = matches!(answer.decision, Decision::Unknown { .. });
     let scores: Map<String, Value> = learned
         .labels
         .iter()
