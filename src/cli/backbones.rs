@@ -3,10 +3,11 @@
 use super::args::Backbones;
 use super::context::Context;
 use super::embed;
-use super::output::{fit, ms_since, round};
+use super::output::{ends, fit, ms_since, range, round};
 use anyhow::Result;
 use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
 use fieldhead::head::Request;
+use fieldhead::learn::metrics::Interval;
 use fieldhead::learn::{LearnError, select, transfer};
 use fieldhead::pipeline::{self, PipelineError};
 use serde_json::json;
@@ -61,6 +62,7 @@ struct Ranked {
     found: Found,
     /// Cross-validated balanced accuracy over bursts, and the samples that judged.
     accuracy: f64,
+    interval: Interval,
     judges: usize,
     h_score: f64,
     ms: f64,
@@ -86,10 +88,11 @@ fn rank(context: &Context) -> Result<()> {
         let choice = select::select(&set.samples, &request).map_err(PipelineError::from)?;
         let cv = choice
             .cv
-            .ok_or(PipelineError::from(LearnError::NothingHeldOut))?;
+            .map_err(|refusal| PipelineError::from(LearnError::from(refusal)))?;
         let backbone = embedder.backbone();
         ranked.push(Ranked {
             accuracy: cv.balanced_accuracy,
+            interval: cv.balanced_accuracy_95,
             judges: cv.n,
             h_score: transfer::h_score(&set.samples).map_err(PipelineError::from)?,
             ms: median_ms(backbone, context.threads)?,
@@ -121,8 +124,8 @@ fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64> {
 
 fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
     context.out.line(format!(
-        "{:26} {:>10} {:>8} {:>8} {:>8}",
-        "name", "accuracy %", "H-score", "ms", "MB"
+        "{:26} {:>10} {:>12} {:>5} {:>8} {:>7} {:>6}",
+        "name", "accuracy %", "95 %", "n", "H-score", "ms", "MB"
     ))?;
     for (place, one) in ranked.iter().enumerate() {
         let name = &one.found.card.name;
@@ -131,6 +134,7 @@ fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
             "rank": place + 1,
             "name": name,
             "balanced_accuracy": round(one.accuracy),
+            "balanced_accuracy_95": ends(one.interval),
             "n": one.judges,
             "h_score": round(one.h_score),
             "ms": round(one.ms),
@@ -138,9 +142,11 @@ fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
             "recommended": place == 0,
         }))?;
         context.out.line(format!(
-            "{:26} {:>10.1} {:>8.3} {:>8.1} {:>8.1}",
+            "{:26} {:>10.1} {:>12} {:>5} {:>8.3} {:>7.1} {:>6.1}",
             fit(name, 26),
             100.0 * one.accuracy,
+            range(one.interval),
+            one.judges,
             one.h_score,
             one.ms,
             mb

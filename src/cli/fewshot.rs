@@ -4,9 +4,10 @@ use super::args::{Choice, Fewshot, Shots};
 use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::eval;
-use super::output::{ms_since, round};
+use super::output::{ends, ms_since, range, round};
 use anyhow::Result;
 use fieldhead::head::{Request, Samples};
+use fieldhead::learn::metrics::{Interval, mean_interval};
 use fieldhead::learn::{self, splits};
 use fieldhead::pipeline::PipelineError;
 use serde_json::json;
@@ -20,6 +21,8 @@ struct Row {
     drawn: usize,
     seeds: u64,
     balanced_accuracy: f64,
+    /// For the test photos that were drawn; `std` is of the shots that were drawn.
+    interval: Interval,
     std: f64,
     train_ms: f64,
 }
@@ -72,7 +75,7 @@ fn measure(
         Shots::Each(_) => options.seeds,
     };
     let fewest = samples.counts().into_iter().min().unwrap_or(0);
-    let (mut accuracies, mut ms) = (Vec::new(), 0.0);
+    let (mut accuracies, mut recalls, mut ms) = (Vec::new(), Vec::new(), 0.0);
     for seed in 0..seeds {
         let drawn = match shots {
             Shots::All => samples.clone(),
@@ -89,6 +92,7 @@ fn measure(
         ms += ms_since(start);
         let confusion = eval::judge(trained.learned(), test)?.confusion;
         accuracies.push(confusion.balanced_accuracy());
+        recalls.push(confusion.recalls());
     }
     let n = accuracies.len() as f64;
     let mean = accuracies.iter().sum::<f64>() / n;
@@ -102,9 +106,23 @@ fn measure(
         },
         seeds,
         balanced_accuracy: mean,
+        interval: mean_interval(&mean_recalls(&recalls)),
         std: variance.sqrt(),
         train_ms: ms / n,
     })
+}
+
+/// Mean recall of each class over the draws, which the same test photos judged.
+fn mean_recalls(draws: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let Some(first) = draws.first() else {
+        return Vec::new();
+    };
+    let mean = |class: usize| {
+        let recalls = draws.iter().filter_map(|recalls| recalls.get(class));
+        recalls.map(|(recall, _)| recall).sum::<f64>() / draws.len() as f64
+    };
+    let classes = first.iter().enumerate();
+    classes.map(|(class, &(_, n))| (mean(class), n)).collect()
 }
 
 fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
@@ -120,6 +138,8 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
                 "drawn": row.drawn,
                 "seeds": row.seeds,
                 "balanced_accuracy": round(row.balanced_accuracy),
+                "balanced_accuracy_95": ends(row.interval),
+                "n": test.files.len(),
                 "std": round(row.std),
                 "train_ms": round(row.train_ms),
             })
@@ -129,8 +149,8 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
         .out
         .json(&json!({"results": results, "n_test": test.files.len()}))?;
     context.out.line(format!(
-        "{:>6}  {:9}  {:>19}  {:>6}  {:>10}",
-        "shots", "head", "balanced accuracy %", "± std", "train ms"
+        "{:>6}  {:9}  {:>19}  {:>12}  {:>6}  {:>10}",
+        "shots", "head", "balanced accuracy %", "95 %", "± std", "train ms"
     ))?;
     for row in rows {
         let shots = match row.shots {
@@ -138,13 +158,18 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
             Shots::All => "all".into(),
         };
         context.out.line(format!(
-            "{shots:>6}  {:9}  {:>19.1}  {:>6.1}  {:>10.1}",
+            "{shots:>6}  {:9}  {:>19.1}  {:>12}  {:>6.1}  {:>10.1}",
             row.head.to_string(),
             row.balanced_accuracy * 100.0,
+            range(row.interval),
             row.std * 100.0,
             row.train_ms
         ))?;
     }
+    context.out.line(format!(
+        "judged by n = {} photos: 95 % is for the choice of these, ± std for that of the shots",
+        test.files.len()
+    ))?;
     let short = |row: &&Row| matches!(row.shots, Shots::Each(shots) if shots > row.drawn);
     if let Some(row) = rows.iter().find(short) {
         context.out.note(format!(
