@@ -68,8 +68,10 @@ pub enum Verb {
     #[command(after_help = "Example: fieldhead train --head softmax")]
     Train(Train),
     /// Measure the head on a folder of labelled photos that it has not seen
-    #[command(after_help = "Example: fieldhead eval --from photos/val --json")]
-    Eval(From),
+    #[command(
+        after_help = "Examples:\n  fieldhead eval --from photos/val --json\n  fieldhead eval --from photos/val --html report.html"
+    )]
+    Eval(Eval),
     /// Say what photos show
     #[command(
         after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5"
@@ -181,10 +183,13 @@ pub struct Train {
 }
 
 #[derive(Debug, ClapArgs)]
-pub struct From {
+pub struct Eval {
     /// Folder of classes: DIR/<label>/<photo>
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
+    /// Write a page to look at: confusion, calibration, the worst mistakes, a map
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

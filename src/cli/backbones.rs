@@ -3,9 +3,10 @@
 use super::args::Backbones;
 use super::context::Context;
 use super::embed;
-use super::output::{fit, ms_since, round};
+use super::output::{ends, fit, ms_since, range, round};
 use anyhow::Result;
 use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
+use fieldhead::learn::metrics::Interval;
 use fieldhead::learn::{self, Choice, LearnError, select, transfer};
 use fieldhead::pipeline::{self, PipelineError};
 use fieldhead::store::Store;
@@ -62,6 +63,7 @@ struct Ranked {
     choice: Choice,
     /// Cross-validated balanced accuracy over bursts, and the samples that judged.
     accuracy: f64,
+    interval: Interval,
     judges: usize,
     h_score: f64,
     ms: f64,
@@ -115,11 +117,12 @@ fn score(context: &Context, store: &Store, found: Found) -> Result<Ranked, Pipel
         embed::photos(context, &embedder, photos, recipes)
     })?;
     let choice = learn::choose(&set.samples, &context.settings.request())?;
-    let cv = choice.cv.clone().ok_or(LearnError::NothingHeldOut)?;
+    let cv = choice.cv.clone().map_err(LearnError::from)?;
     let backbone = embedder.backbone();
     Ok(Ranked {
         choice,
         accuracy: cv.balanced_accuracy,
+        interval: cv.balanced_accuracy_95,
         judges: cv.n,
         h_score: transfer::h_score(&set.samples)?,
         ms: median_ms(backbone, context.threads)?,
@@ -144,8 +147,8 @@ fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64, PipelineError> 
 
 fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
     context.out.line(format!(
-        "{:26} {:>10} {:>8} {:>8} {:>8}",
-        "name", "accuracy %", "H-score", "ms", "MB"
+        "{:26} {:>10} {:>12} {:>5} {:>8} {:>7} {:>6}",
+        "name", "accuracy %", "95 %", "n", "H-score", "ms", "MB"
     ))?;
     for (place, one) in ranked.iter().enumerate() {
         let name = &one.found.card.name;
@@ -154,6 +157,7 @@ fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
             "rank": place + 1,
             "name": name,
             "balanced_accuracy": round(one.accuracy),
+            "balanced_accuracy_95": ends(one.interval),
             "n": one.judges,
             "h_score": round(one.h_score),
             "ms": round(one.ms),
@@ -162,9 +166,11 @@ fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
             "why": if place == 0 { recommendation(ranked) } else { None },
         }))?;
         context.out.line(format!(
-            "{:26} {:>10.1} {:>8.3} {:>8.1} {:>8.1}",
+            "{:26} {:>10.1} {:>12} {:>5} {:>8.3} {:>7.1} {:>6.1}",
             fit(name, 26),
             100.0 * one.accuracy,
+            range(one.interval),
+            one.judges,
             one.h_score,
             one.ms,
             mb

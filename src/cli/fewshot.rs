@@ -5,10 +5,11 @@ use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::eval;
 use super::exit::{BadInput, Usage};
-use super::output::{ms_since, round};
+use super::output::{ends, ms_since, range, round};
 use anyhow::{Context as _, Result};
 use fieldhead::features::{Recipe, npz};
 use fieldhead::head::{HeadKind, Learned, Request, Samples};
+use fieldhead::learn::metrics::{Interval, mean_interval};
 use fieldhead::learn::{self, splits};
 use fieldhead::pipeline::{self, PipelineError, TrainingSet};
 use fieldhead::source::folder::{self, Labelled};
@@ -25,6 +26,8 @@ struct Row {
     drawn: usize,
     seeds: u64,
     balanced_accuracy: f64,
+    /// For the test photos that were drawn; `std` is of the shots that were drawn.
+    interval: Interval,
     std: f64,
     train_ms: f64,
     /// View, features, kind of head and scaling, and how many seeds chose them.
@@ -188,7 +191,7 @@ fn measure(
     };
     let labels = &task.samples[0].labels;
     let fewest = task.samples[0].counts().into_iter().min().unwrap_or(0);
-    let (mut accuracies, mut ms) = (Vec::new(), 0.0);
+    let (mut accuracies, mut recalls, mut ms) = (Vec::new(), Vec::new(), 0.0);
     let mut chosen: BTreeMap<String, u64> = BTreeMap::new();
     for seed in 0..seeds {
         let drawn = match shots {
@@ -206,6 +209,7 @@ fn measure(
         *chosen.entry(name).or_default() += 1;
         let confusion = eval::judge(&learned, &task.test[index])?.confusion;
         accuracies.push(confusion.balanced_accuracy());
+        recalls.push(confusion.recalls());
     }
     let n = accuracies.len() as f64;
     let mean = accuracies.iter().sum::<f64>() / n;
@@ -219,10 +223,24 @@ fn measure(
         },
         seeds,
         balanced_accuracy: mean,
+        interval: mean_interval(&mean_recalls(&recalls)),
         std: variance.sqrt(),
         train_ms: ms / n,
         chosen,
     })
+}
+
+/// Mean recall of each class over the draws, which the same test photos judged.
+fn mean_recalls(draws: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
+    let Some(first) = draws.first() else {
+        return Vec::new();
+    };
+    let mean = |class: usize| {
+        let recalls = draws.iter().filter_map(|recalls| recalls.get(class));
+        recalls.map(|(recall, _)| recall).sum::<f64>() / draws.len() as f64
+    };
+    let classes = first.iter().enumerate();
+    classes.map(|(class, &(_, n))| (mean(class), n)).collect()
 }
 
 fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
@@ -238,6 +256,8 @@ fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
                 "drawn": row.drawn,
                 "seeds": row.seeds,
                 "balanced_accuracy": round(row.balanced_accuracy),
+                "balanced_accuracy_95": ends(row.interval),
+                "n": n_test,
                 "std": round(row.std),
                 "train_ms": round(row.train_ms),
                 "chosen": row.chosen,
@@ -248,8 +268,8 @@ fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
         .out
         .json(&json!({"results": results, "n_test": n_test}))?;
     context.out.line(format!(
-        "{:>6}  {:9}  {:>19}  {:>6}  {:>10}",
-        "shots", "head", "balanced accuracy %", "± std", "train ms"
+        "{:>6}  {:9}  {:>19}  {:>12}  {:>6}  {:>10}",
+        "shots", "head", "balanced accuracy %", "95 %", "± std", "train ms"
     ))?;
     for row in rows {
         let shots = match row.shots {
@@ -257,13 +277,18 @@ fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
             Shots::All => "all".into(),
         };
         context.out.line(format!(
-            "{shots:>6}  {:9}  {:>19.1}  {:>6.1}  {:>10.1}",
+            "{shots:>6}  {:9}  {:>19.1}  {:>12}  {:>6.1}  {:>10.1}",
             row.head.to_string(),
             row.balanced_accuracy * 100.0,
+            range(row.interval),
             row.std * 100.0,
             row.train_ms
         ))?;
     }
+    context.out.line(format!(
+        "judged by n = {} photos: 95 % is for the choice of these, ± std for that of the shots",
+        n_test
+    ))?;
     let short = |row: &&Row| matches!(row.shots, Shots::Each(shots) if shots > row.drawn);
     if let Some(row) = rows.iter().find(short) {
         context.out.note(format!(

@@ -1,19 +1,26 @@
 //! Learning: choosing settings on the samples at hand, and saying what to expect. Pure.
 //!
-//! Owns: splits ([`splits`]), the choice of settings ([`select`]), calibration ([`calibrate`]), metrics ([`metrics`]), doubtful
-//! samples ([`suspect`]), how well a backbone suits them ([`transfer`]). Does not own: the mathematics of a head (`head`).
+//! Owns: splits ([`splits`]), the choice of settings ([`select`]), calibration ([`calibrate`]), metrics ([`metrics`]), the accuracy
+//! to expect ([`report`]), accuracy by the number of samples ([`curve`]) and what more would
+//! bring ([`forecast`]), doubtful samples ([`suspect`]), how well a backbone suits
+//! them ([`transfer`]), a flat picture of them ([`map`]). Does not own: the mathematics of a head (`head`).
 //!
 //! Invariant: what judges a setting never took part in its training, burst by burst; and the same samples, request and seed give
 //! the same head.
 
 pub mod calibrate;
+pub mod curve;
+pub mod forecast;
+pub mod map;
 pub mod metrics;
+pub mod report;
 pub mod select;
 pub mod splits;
 pub mod suspect;
 pub mod transfer;
 
 use crate::head::{self, Head, HeadError, Request, Samples};
+use report::{CrossValidation, Refusal};
 pub use select::Choice;
 
 /// What can go wrong when learning.
@@ -21,26 +28,15 @@ pub use select::Choice;
 pub enum LearnError {
     #[error(transparent)]
     Head(#[from] HeadError),
-    #[error(
-        "fewer than two classes have two capture bursts, so no sample can be judged by others; collect more, at another time or place"
-    )]
-    NothingHeldOut,
-}
-
-/// Held-out accuracy of the settings that were chosen.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CrossValidation {
-    pub folds: usize,
-    /// Samples that judged.
-    pub n: usize,
-    pub balanced_accuracy: f64,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// How a head was chosen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// `None` when nothing could be held out fairly.
-    pub cv: Option<CrossValidation>,
+    /// Its accuracy, or why none is reported.
+    pub cv: Result<CrossValidation, Refusal>,
     /// One sentence.
     pub why: String,
 }

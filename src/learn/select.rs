@@ -3,10 +3,10 @@
 //! Every candidate is trained on the same folds and judged by the log-loss of its calibrated held-out probabilities: smoother than
 //! accuracy, which takes only n values and ties on small sets.
 
+use super::LearnError;
 use super::calibrate::{HeldOut, inverse_temperature, log_loss};
-use super::metrics::Confusion;
+use super::report::{self, CrossValidation, Refusal};
 use super::splits::{self, Fold};
-use super::{CrossValidation, LearnError};
 use crate::head::leave_out::leave_one_burst_out;
 use crate::head::softmax::{Problem, ROUGH_GAP, Space};
 use crate::head::{
@@ -41,7 +41,8 @@ const BLIND: f64 = 0.1;
 pub struct Choice {
     pub settings: Settings,
     pub held_out: Option<Vec<HeldOut>>,
-    pub cv: Option<CrossValidation>,
+    /// Its accuracy, or why none is reported.
+    pub cv: Result<CrossValidation, Refusal>,
     pub why: String,
 }
 
@@ -67,7 +68,6 @@ struct Candidate {
     settings: Settings,
     held_out: Vec<HeldOut>,
     loss: f64,
-    balanced_accuracy: f64,
 }
 
 /// Settings for a request: what it fixes is kept, the rest is chosen on the samples.
@@ -103,11 +103,7 @@ pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError
     );
     Ok(Choice {
         settings: best.settings,
-        cv: Some(CrossValidation {
-            folds: folds.len(),
-            n: best.held_out.len(),
-            balanced_accuracy: best.balanced_accuracy,
-        }),
+        cv: report::cross_validation(samples, &best.held_out, folds.len()),
         held_out: Some(best.held_out),
         why,
     })
@@ -178,10 +174,8 @@ fn blind(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
     Ok(Choice {
         settings,
         held_out: None,
-        cv: None,
-        why: "fewer than two classes have two capture bursts, so nothing could be held out: fixed settings, and no \
-              accuracy to report; collect more"
-            .into(),
+        cv: Err(Refusal::NothingHeldOut),
+        why: format!("{kind} with fixed settings, since nothing could be held out to choose them"),
     })
 }
 
@@ -382,28 +376,12 @@ fn weighed(samples: &Samples, mut held_out: Vec<HeldOut>, weights: ClassWeights)
 
 fn candidate(samples: &Samples, settings: Settings, held_out: Vec<HeldOut>) -> Candidate {
     let held_out = weighed(samples, held_out, settings.class_weights);
-    let pairs: Vec<(usize, usize)> = held_out
-        .iter()
-        .map(|one| (one.label, highest(&one.scores)))
-        .collect();
-    let confusion = Confusion::new(samples.names().to_vec(), &pairs);
     let loss = log_loss(&held_out, inverse_temperature(&held_out));
     Candidate {
         settings,
         held_out,
         loss,
-        balanced_accuracy: confusion.balanced_accuracy(),
     }
-}
-
-fn highest(scores: &[f64]) -> usize {
-    let mut best = 0;
-    for (index, &score) in scores.iter().enumerate() {
-        if score > scores[best] {
-            best = index;
-        }
-    }
-    best
 }
 
 #[cfg(test)]
