@@ -9,7 +9,7 @@ mod figures;
 mod thumbnail;
 
 use super::embed::EmbeddedTree;
-use super::eval::{Judged, confidences};
+use super::eval::{Answer, Judged, confidences};
 use super::output::{plain, range, with_interval};
 use anyhow::Result;
 use fieldhead::learn::map::map;
@@ -177,12 +177,12 @@ fn calibration(judged: &Judged) -> String {
 }
 
 /// Rows on the map: all where they are few, else the mistakes first, and of the rest every so many.
-fn shown(judged: &Judged) -> Vec<usize> {
-    let all = 0..judged.answers.len();
+fn shown(answers: &[Answer]) -> Vec<usize> {
+    let all = 0..answers.len();
     if all.len() <= POINTS {
         return all.collect();
     }
-    let (wrong, right): (Vec<usize>, Vec<usize>) = all.partition(|&i| !judged.answers[i].right());
+    let (wrong, right): (Vec<usize>, Vec<usize>) = all.partition(|&i| !answers[i].right());
     let every = |rows: &[usize], most: usize| -> Vec<usize> {
         let most = most.min(rows.len());
         (0..most).map(|i| rows[i * rows.len() / most]).collect()
@@ -194,7 +194,7 @@ fn shown(judged: &Judged) -> Vec<usize> {
 }
 
 fn samples(about: &About, tree: &EmbeddedTree, judged: &Judged) -> Result<String> {
-    let rows = shown(judged);
+    let rows = shown(&judged.answers);
     let normalizer = &about.head.learned.normalizer;
     let features: Vec<Vec<f32>> = rows
         .iter()
@@ -256,18 +256,19 @@ fn classes(judged: &Judged) -> String {
         let interval = class
             .recall
             .map(|_| format!("{} %", range(class.recall_95)));
-        let mistaken = confusion
-            .mistaken(at)
-            .map(|(other, count)| format!("{} ({count})", name(&confusion.labels()[other])));
+        let mistaken = confusion.mistaken(at).map(|(other, count)| {
+            let other = name(&confusion.labels()[other]);
+            format!("<small>mostly taken for {other} ({count})</small>")
+        });
         format!(
-            "<tr><th scope=\"row\">{}{}</th><td>{}</td><td>{} <small>{}</small></td><td>{}</td><td class=\"text\">{}</td></tr>\n",
+            "<tr><th scope=\"row\">{}{}{}</th><td>{}</td><td>{} <small>{}</small></td><td>{}</td></tr>\n",
             figures::swatch(at),
             name(&class.label),
+            mistaken.unwrap_or_default(),
             class.n,
             percent(class.recall),
             interval.unwrap_or_default(),
             percent(class.precision),
-            mistaken.unwrap_or_default()
         )
     };
     let rows: String = confusion
@@ -280,7 +281,7 @@ fn classes(judged: &Judged) -> String {
         "Class by class",
         &format!(
             "<div class=\"wide\"><table>\n<thead><tr><th scope=\"col\">class</th><th scope=\"col\">n</th><th scope=\"col\">recall \
-             <small>and its 95 % interval</small></th><th scope=\"col\">precision</th><th scope=\"col\" class=\"text\">mostly taken for</th></tr></thead>\n\
+             <small>95 %</small></th><th scope=\"col\">precision</th></tr></thead>\n\
              <tbody>\n{rows}</tbody>\n</table></div>\n"
         ),
         "Recall: of the photos that show the class, how many are called so. Precision: of those called so, how many are.",
@@ -340,4 +341,35 @@ fn below(path: &Path, folder: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_markup_is_escaped_and_control_characters_are_shown() {
+        assert_eq!(
+            escape("<a href='x' b=\"&amp;\">\u{1b}[2J"),
+            "&lt;a href=&#39;x&#39; b=&quot;&amp;amp;&quot;&gt;\\u{1b}[2J"
+        );
+        assert_eq!(name("עורב"), "<bdi>עורב</bdi>");
+    }
+
+    #[test]
+    fn a_crowded_map_keeps_the_mistakes_and_thins_the_rest() {
+        let answer = |i: usize| Answer {
+            truth: 0,
+            given: usize::from(i % 50 == 7),
+            confidence: 0.5,
+            unknown: false,
+        };
+        let answers: Vec<Answer> = (0..5000).map(answer).collect();
+        let rows = shown(&answers);
+        assert_eq!(rows.len(), POINTS);
+        assert!(rows.is_sorted_by(|a, b| a < b));
+        let wrong = rows.iter().filter(|&&row| !answers[row].right());
+        assert_eq!(wrong.count(), 100);
+        assert_eq!(shown(&answers[..300]).len(), 300);
+    }
 }

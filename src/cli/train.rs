@@ -16,6 +16,10 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+/// Why a head has no learning curve though its accuracy is known.
+const NO_CURVE: &str =
+    "a learning curve of an mlp takes longer than its training; see that of another head";
+
 /// The most classes in the table.
 const ROWS: usize = 16;
 
@@ -51,7 +55,7 @@ pub fn run(context: &Context, options: &Train) -> Result<()> {
     let reporting = Instant::now();
     let judged = change.report.as_ref().is_some_and(|r| r.cv.is_ok());
     let settings = change.record.learned.settings;
-    let curve = judged
+    let curve = (judged && curve::is_quick(settings.kind))
         .then(|| curve::curve(&chosen.set.samples, settings, request.seed))
         .transpose()
         .map_err(PipelineError::from)?;
@@ -106,7 +110,10 @@ fn report(
     let why = change.report.as_ref().map_or("", |r| r.why.as_str());
     let needs = cv.and_then(|cv| needs(&set.samples, cv));
     let next_10 = curve.map(|curve| curve.next_10.as_ref());
-    let unforeseen = next_10.and_then(Result::err).map(ToString::to_string);
+    let unforeseen = match next_10 {
+        Some(next_10) => next_10.err().map(ToString::to_string),
+        None => Some(refused.map_or(NO_CURVE.to_owned(), ToString::to_string)),
+    };
     context.out.json(&json!({
         "head": settings.kind.to_string(),
         "version": version,
@@ -145,7 +152,7 @@ fn report(
             "gain": round(gain.gain),
             "gain_95": ends(gain.gain_95),
         })),
-        "next_10_refused": unforeseen.clone().or_else(|| refused.map(ToString::to_string)),
+        "next_10_refused": unforeseen,
         "needs": needs.as_ref().map(|needs| json!({"label": needs.label, "why": needs.why})),
     }))?;
     context.out.line(format!(

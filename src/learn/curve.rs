@@ -9,7 +9,7 @@ use super::forecast::{Gain, Unforeseen, foresee};
 use super::metrics::{Interval, effective, mean_interval};
 use super::report::{Refusal, highest};
 use super::splits::{self, Fold};
-use crate::head::{self, HeadError, Samples, Settings};
+use crate::head::{self, HeadError, HeadKind, Samples, Settings};
 use crate::random::SplitMix64;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -35,6 +35,12 @@ pub struct Curve {
     /// In order of their number of samples.
     pub points: Vec<Point>,
     pub next_10: Result<Gain, Unforeseen>,
+}
+
+/// Whether a curve takes less time than training did. That of an MLP takes four times as long: early stopping leaves few samples as
+/// many steps as many.
+pub fn is_quick(kind: HeadKind) -> bool {
+    kind != HeadKind::Mlp
 }
 
 /// The curve of settings that cross-validation over the folds of `seed` chose.
@@ -96,34 +102,55 @@ fn answers(
 ) -> Result<Vec<(usize, Vec<f64>)>, HeadError> {
     let orders: Vec<Vec<usize>> = (0..DRAWS).map(|draw| order(samples, seed, draw)).collect();
     // The largest first, so that no core is left with one at the end.
-    let mut work = Vec::new();
-    for point in (0..sizes.len()).rev() {
-        for draw in 0..DRAWS {
-            work.extend(folds.iter().map(|fold| (point, draw, fold)));
-        }
-    }
-    let judged: Vec<Vec<bool>> = work
+    let points = (0..sizes.len()).rev();
+    let work: Vec<(usize, &Fold)> = points
+        .flat_map(|point| folds.iter().map(move |fold| (point, fold)))
+        .collect();
+    let judged: Vec<Vec<Vec<bool>>> = work
         .par_iter()
-        .map(|&(point, draw, fold)| {
-            let rows = some_of_each(samples, fold, &orders[draw], sizes[point]);
-            let head = head::train(&samples.select(&rows)?, settings)?;
-            let right = |&row: &usize| -> Result<bool, HeadError> {
-                let scores = head.learned().raw_scores(samples.row(row))?;
-                Ok(highest(&scores) == samples.labels[row] as usize)
-            };
-            fold.judge.iter().map(right).collect()
-        })
+        .map(|&(point, fold)| judged(samples, fold, &orders, sizes[point], settings))
         .collect::<Result<_, HeadError>>()?;
     let mut answers = BTreeMap::new();
-    for ((point, draw, fold), right) in work.iter().zip(&judged) {
-        for (&row, &right) in fold.judge.iter().zip(right) {
-            let of_row = answers
-                .entry(row)
-                .or_insert_with(|| vec![0.0; sizes.len() * DRAWS]);
-            of_row[point * DRAWS + draw] = f64::from(u8::from(right));
+    for ((point, fold), draws) in work.iter().zip(&judged) {
+        for (draw, right) in draws.iter().enumerate() {
+            for (&row, &right) in fold.judge.iter().zip(right) {
+                let of_row = answers
+                    .entry(row)
+                    .or_insert_with(|| vec![0.0; sizes.len() * DRAWS]);
+                of_row[point * DRAWS + draw] = f64::from(u8::from(right));
+            }
         }
     }
     Ok(answers.into_iter().collect())
+}
+
+/// Of each order, which judges of a fold are told right by `size` samples a class.
+fn judged(
+    samples: &Samples,
+    fold: &Fold,
+    orders: &[Vec<usize>],
+    size: usize,
+    settings: Settings,
+) -> Result<Vec<Vec<bool>>, HeadError> {
+    let mut judged: Vec<(Vec<usize>, Vec<bool>)> = Vec::new();
+    for order in orders {
+        let rows = some_of_each(samples, fold, order, size);
+        // Where a class has no more, every order gives the same rows.
+        let same = judged.iter().find(|(before, _)| *before == rows);
+        let right = match same {
+            Some((_, right)) => right.clone(),
+            None => {
+                let head = head::train(&samples.select(&rows)?, settings)?;
+                let right = |&row: &usize| -> Result<bool, HeadError> {
+                    let scores = head.learned().raw_scores(samples.row(row))?;
+                    Ok(highest(&scores) == samples.labels[row] as usize)
+                };
+                fold.judge.iter().map(right).collect::<Result<_, _>>()?
+            }
+        };
+        judged.push((rows, right));
+    }
+    Ok(judged.into_iter().map(|(_, right)| right).collect())
 }
 
 /// All rows, burst after burst in a drawn order.
@@ -241,7 +268,7 @@ fn mean(numbers: impl ExactSizeIterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::{HeadKind, Normalization};
+    use crate::head::Normalization;
 
     /// `n` noisy samples of each of three classes, two of a burst.
     fn samples(n: usize, renamed: u64) -> Samples {

@@ -1,9 +1,9 @@
 //! What the next samples would bring, read off a learning curve. Pure.
 //!
-//! The error of classifiers falls with their samples as an inverse power law, after a slower beginning. Measured on subsets of two
-//! sets of photos, 20 to 80 samples a class: the mean gain foreseen was 2.5, 1.4, 0.6 and 2.2 points where 3.4, 1.1, 0.4 and 3.4 came,
-//! and 54 of 60 intervals held the gain that came on average. It is the average gain that they are of: ten given samples may bring
-//! more, less, or do harm.
+//! The error of classifiers falls with their samples as an inverse power law, after a slower beginning. Measured on drawn subsets of
+//! two sets of photos, 20, 40, 40 and 80 samples a class of the one (the second 40 with all outputs as features) and 22 of the other:
+//! on average 2.5, 1.4, 1.4, 0.6 and 2.2 points were foreseen where 3.4, 1.1, 1.5, 0.4 and 3.4 came, and 69 of 79 intervals held the
+//! gain that came on average. It is that average they are of: ten given samples may bring more, less, or do harm.
 
 use super::curve::Point;
 use super::metrics::Interval;

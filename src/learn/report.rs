@@ -114,7 +114,7 @@ pub fn needs(samples: &Samples, cv: Result<&CrossValidation, &Refusal>) -> Optio
     let recall = class.recall.unwrap_or(0.0);
     let (low, high) = class.recall_95;
     let mut why = format!(
-        "{:.0} % of its {} held-out samples are recognized (95 %: {:.0} to {:.0}), the least to rely on of all classes",
+        "{:.0} % of its {} held-out samples are recognized (95 %: {:.0} to {:.0}), the least to rely on",
         recall * 100.0,
         class.n,
         low * 100.0,

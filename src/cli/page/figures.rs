@@ -64,9 +64,12 @@ pub fn confusion(confusion: &Confusion) -> String {
         }
     }
     // A large matrix is scrolled rather than shrunk until nothing can be read.
-    let least = if width > 430.0 { width * 0.85 } else { 0.0 };
+    let (large, least) = match width > 430.0 {
+        true => (" large", width * 0.85),
+        false => ("", 0.0),
+    };
     format!(
-        "<div class=\"wide\"><svg viewBox=\"0 0 {width:.0} {height:.0}\" style=\"min-width:{least:.0}px;max-width:{:.0}px\" role=\"img\" \
+        "<div class=\"wide{large}\"><svg viewBox=\"0 0 {width:.0} {height:.0}\" style=\"min-width:{least:.0}px;max-width:{:.0}px\" role=\"img\" \
          aria-label=\"Confusion matrix\">\n{body}</svg></div>\n",
         width * 1.25
     )
