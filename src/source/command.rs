@@ -313,8 +313,8 @@ impl Running {
     /// The program's last words as part of a sentence.
     fn said(&self) -> String {
         let text = String::from_utf8_lossy(&self.said);
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        match lines.last() {
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        match lines.next_back() {
             Some(line) => {
                 let plain: String = line.chars().filter(|c| !c.is_control()).collect();
                 format!(", saying: {plain}")

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+/// What a scripted camera offers, and what a scripted bus holds.
+type Formats = fn(String) -> Result<Vec<[u8; 4]>, LiveError>;
+type Scan = fn() -> Result<Vec<Presence>, DeviceError>;
+
 /// A root folder with some files.
 struct Tree(tempfile::TempDir);
 
@@ -36,8 +40,8 @@ impl Tree {
 /// A system that answers by a script; what it does not know is not there.
 #[derive(Default)]
 struct Script {
-    cameras: BTreeMap<PathBuf, fn(String) -> Result<Vec<[u8; 4]>, LiveError>>,
-    scan: Option<fn() -> Result<Vec<Presence>, DeviceError>>,
+    cameras: BTreeMap<PathBuf, Formats>,
+    scan: Option<Scan>,
     chips: Vec<fn() -> Result<String, DeviceError>>,
     disk: Option<Disk>,
     programs: Vec<&'static str>,
@@ -112,8 +116,7 @@ fn tree(files: &[(&'static str, String)], changes: &[(&'static str, &str)]) -> T
 }
 
 fn sound() -> Script {
-    let mut cameras: BTreeMap<PathBuf, fn(String) -> Result<Vec<[u8; 4]>, LiveError>> =
-        BTreeMap::new();
+    let mut cameras: BTreeMap<PathBuf, Formats> = BTreeMap::new();
     cameras.insert("/dev/video0".into(), |_| Ok(vec![*b"YUYV", *b"MJPG"]));
     Script {
         cameras,
