@@ -1,12 +1,12 @@
 """The plot of `transfer.py` as SVG: the same numbers give the same bytes.
 
-Colours are Okabe and Ito's (Color Universal Design, 2008), which people with any colour vision tell apart; each line has its own
-marker too. Text and lines are of a grey that stands out from white and from black, and there is no background.
+Colours are Okabe and Ito's (Color Universal Design, 2008), which people with any colour vision tell apart, the blue a little lighter; each
+line has its own marker too. Text and lines are of a grey that stands out from white and from black, and there is no background.
 """
 
 WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 66, 52
-COLOURS = ("#0072b2", "#d55e00", "#009e73")
+COLOURS = ("#2a86c8", "#d55e00", "#009e73")
 GREY = "#7d8590"
 FONT = "font-family='system-ui, sans-serif'"
 
@@ -34,8 +34,8 @@ def svg(title, curves) -> str:
         parts.append(f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='2.5'/>")
         parts += [marker(place, px, py, colour) for px, py in points]
         for (px, py), count in zip(points, shots):
-            above = place == 0 or all(curve[count][0] > other[count][0] for other in curves.values() if other is not curve)
-            parts.append(text(px, py + (-10 if above else 20), f"{curve[count][0]:.0f}", "middle", colour))
+            lowest = curve[count][0] == min(other[count][0] for other in curves.values())
+            parts.append(text(px, py + (22 if lowest else -10), f"{curve[count][0]:.0f}", "middle", colour))
         at = LEFT - 38 + (0, 250, 448)[place]
         parts.append(marker(place, at, 38, colour))
         parts.append(text(at + 12, 42, name, "start"))

@@ -185,7 +185,10 @@ def times_of(args, cache, pairs, photos):
 
 # Of each kind of head: scikit-learn's at a fixed penalty, and with its own choice of settings.
 EQUALS = {
-    "softmax": (lambda penalty: LogisticRegression(C=1 / penalty, max_iter=10_000), lambda labels: LogisticRegressionCV(Cs=10, cv=folds(labels), max_iter=1000)),
+    "softmax": (
+        lambda penalty: LogisticRegression(C=1 / penalty, max_iter=10_000),
+        lambda labels: LogisticRegressionCV(Cs=10, cv=folds(labels), max_iter=1000),
+    ),
     "ridge": (lambda penalty: RidgeClassifier(alpha=penalty), lambda labels: RidgeClassifierCV(np.logspace(-3, 3, 13))),
     "lda": (lambda penalty: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),) * 2,
     "prototype": (lambda penalty: NearestCentroid(),) * 2,
@@ -193,38 +196,40 @@ EQUALS = {
 
 
 def times(what, path, wanted):
-    """Both sides on one thread. scikit-learn's rows are scaled before its clock starts, ours after."""
+    """Ours on one thread, scikit-learn's on one and on as many as it takes by itself; its rows are scaled before its clock starts, ours
+    after. `wanted`: how many times longer than ours it should take."""
+    table = np.load(path)
+    rows, labels = table["features"], table["labels"]
+    words = ["cargo", "bench", "--quiet", "--bench", "heads", "--", str(path), "auto", *map(str, PENALTIES)]
+    done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    auto, *ours = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    print(f"\ntraining on {' x '.join(map(str, (*rows.shape, labels.max() + 1)))}, {what}; times in ms\n")
+    print(f"{'':52}{'fieldhead':>10}{'scikit-learn, one thread':>26}{'all threads':>20}{'objective':>14}{'theirs':>14}")
+    kind, penalty = auto["kind"], auto["penalty"]
+    fixed, chosen = EQUALS[kind]
+    same, _ = scaled(auto["normalization"], rows, rows)
+    head = f"auto: {kind}, {auto['normalization']}"
+    ratio = line(f"{head}, at its settings (penalty {penalty:.3g})", auto["ms"], lambda: fixed(penalty), same, labels, RUNS)
+    line(f"{head}, choice of settings included", auto["ms_with_choice"], lambda: chosen(labels), same, labels, 1)
+    unit = normalize(rows)
+    for one in ours:
+        penalty = one["penalty"]
+        make = lambda: LogisticRegression(C=1 / penalty, max_iter=10_000)
+        theirs = objective(unit.astype(np.float64), labels, make().fit(unit, labels), penalty)
+        line(f"softmax, l2, penalty {penalty}", one["ms"], make, unit, labels, RUNS, (one["objective"], theirs))
+    if wanted:
+        verdicts = (f"{'held' if times >= wanted else 'not held'} against {threads}" for times, threads in zip(ratio, ("one thread", "all threads")))
+        print(f"at least {wanted} times less for the head that auto picked, at its settings: {', '.join(verdicts)}")
+
+
+def line(name, ms, make, rows, labels, runs, objectives=()):
+    """Prints one comparison; gives how many times as long scikit-learn takes on one thread and on all."""
     with threadpool_limits(1):
-        table = np.load(path)
-        rows, labels = table["features"], table["labels"]
-        shape = " x ".join(map(str, (*rows.shape, labels.max() + 1)))
-        words = ["cargo", "bench", "--quiet", "--bench", "heads", "--", str(path), "auto", *map(str, PENALTIES)]
-        done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        auto, *ours = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        print(f"\ntraining on {shape}, {what}, one thread\n")
-        kind, penalty = auto["kind"], auto["penalty"]
-        fixed, chosen = EQUALS[kind]
-        same, _ = scaled(auto["normalization"], rows, rows)
-        ratios = []
-        print(f"{'auto chose ' + kind + ', ' + auto['normalization']:44}{'fieldhead ms':>14}{'scikit-learn ms':>17}{'times':>8}")
-        for name, key, make, runs in (
-            (f"settings fixed (penalty {penalty:.3g})", "ms", lambda: fixed(penalty), RUNS),
-            ("choice of settings included", "ms_with_choice", lambda: chosen(labels), 1),
-        ):
-            ms = fit_ms(make, same, labels, runs)
-            ratios.append(ms / auto[key])
-            print(f"{name:44}{auto[key]:>14.1f}{ms:>17.1f}{ratios[-1]:>8.1f}")
-        if wanted:
-            held = "held" if ratios[0] >= wanted else "not held"
-            print(f"at least {wanted} times less at fixed settings: {held}")
-        print(f"\n{'softmax on unit-length rows, penalty':44}{'fieldhead ms':>14}{'scikit-learn ms':>17}{'times':>8}{'objective':>14}{'theirs':>14}")
-        unit = normalize(rows)
-        for one in ours:
-            penalty = one["penalty"]
-            make = lambda: LogisticRegression(C=1 / penalty, max_iter=10_000)
-            ms = fit_ms(make, unit, labels, RUNS)
-            theirs = objective(unit.astype(np.float64), labels, make().fit(unit, labels), penalty)
-            print(f"{penalty:<44}{one['ms']:>14.1f}{ms:>17.1f}{ms / one['ms']:>8.1f}{one['objective']:>14.6f}{theirs:>14.6f}")
+        one = fit_ms(make, rows, labels, runs)
+    every = fit_ms(make, rows, labels, runs)
+    print(f"{name:52}{ms:>10.1f}{one:>15.1f} ({one / ms:.1f} times){every:>9.1f} ({every / ms:.1f} times)"
+          + "".join(f"{value:>14.4f}" for value in objectives), flush=True)
+    return one / ms, every / ms
 
 
 def fit_ms(make, rows, labels, runs) -> float:
