@@ -204,7 +204,7 @@ def times(what, path, wanted):
     done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     auto, *ours = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     print(f"\ntraining on {' x '.join(map(str, (*rows.shape, labels.max() + 1)))}, {what}; times in ms\n")
-    print(f"{'':52}{'fieldhead':>10}{'scikit-learn, one thread':>26}{'all threads':>20}{'objective':>14}{'theirs':>14}")
+    print(f"{'':62}{'fieldhead':>10}{'scikit-learn, one thread':>26}{'all threads':>20}{'objective':>14}{'theirs':>14}")
     kind, penalty = auto["kind"], auto["penalty"]
     fixed, chosen = EQUALS[kind]
     same, _ = scaled(auto["normalization"], rows, rows)
@@ -227,7 +227,7 @@ def line(name, ms, make, rows, labels, runs, objectives=()):
     with threadpool_limits(1):
         one = fit_ms(make, rows, labels, runs)
     every = fit_ms(make, rows, labels, runs)
-    print(f"{name:52}{ms:>10.1f}{one:>15.1f} ({one / ms:.1f} times){every:>9.1f} ({every / ms:.1f} times)"
+    print(f"{name:62}{ms:>10.1f}{one:>15.1f} ({one / ms:.1f} times){every:>9.1f} ({every / ms:.1f} times)"
           + "".join(f"{value:>14.4f}" for value in objectives), flush=True)
     return one / ms, every / ms
 
