@@ -1,4 +1,4 @@
-//! The choice of view and outputs, and changes of whole classes.
+//! The choice of view and outputs, changes of whole classes, and changed copies of photos.
 
 mod support;
 
@@ -228,4 +228,22 @@ fn changes_of_classes_that_are_not_there_are_refused() {
     bench.refused(&["class", "remove", "nut"], 3, "no class 'nut'");
     bench.ok(&["class", "remove", "gear"]);
     assert_eq!(bench.ok(&["class", "--json"]).json().len(), 2);
+}
+
+#[test]
+fn changed_copies_are_learned_with_their_photo_and_never_judge_it() {
+    let bench = Bench::new();
+    bench.photos("train", 3, 1);
+    let collected = bench.ok(&["collect", "--from", "train", "--augment", "2", "--json"]);
+    let summary = collected.json().pop().unwrap();
+    assert_eq!(summary["collected"], 27);
+    let samples = bench.ok(&["samples", "--json"]).json();
+    assert!(samples.chunks(3).all(|of_one| {
+        let same = of_one.iter().all(|one| one["burst"] == of_one[0]["burst"]);
+        same && of_one[1]["source"].as_str().unwrap().contains("copy 1")
+    }));
+    // Collected again, a photo is known, and so are its copies.
+    let again = bench.ok(&["collect", "--from", "train", "--augment", "2", "--json"]);
+    assert_eq!(again.json().pop().unwrap()["collected"], 0);
+    bench.refused(&["collect", "--from", "train", "--augment", "17"], 2, "17");
 }

@@ -5,6 +5,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
 use fieldhead::head::{ClassWeights, HeadKind};
 use fieldhead::preprocess::Fit;
+use fieldhead::preprocess::augment::MOST_COPIES;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
@@ -145,6 +146,10 @@ pub struct Collect {
     /// With --from: what in a file's name tells its capture burst (first group, or the whole match)
     #[arg(long, value_name = "REGEX", requires = "from")]
     pub burst_regex: Option<String>,
+    /// With --from: learn so many changed copies of each photo too, mirrored, cut closer and in other light; try it, it seldom
+    /// helps
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "from", value_parser = clap::value_parser!(u8).range(0..=MOST_COPIES as i64))]
+    pub augment: u8,
     /// Label of everything that the source gives
     #[arg(long, requires = "source")]
     pub label: Option<String>,

@@ -7,8 +7,11 @@ use super::exit::{BadInput, Usage};
 use super::output::limit;
 use super::wires;
 use anyhow::Result;
+use fieldhead::features::Hash;
 use fieldhead::label;
 use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
+use fieldhead::preprocess::{self, augment};
+use fieldhead::random::SplitMix64;
 use fieldhead::source::folder::{self, Labelled, Skipped};
 use fieldhead::source::{self, Frame, Opened, Payload, Source};
 use fieldhead::store::{NewSample, Store};
@@ -33,7 +36,7 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
                         label: label.clone(),
                         path,
                     });
-                    from_files(context, &files.collect::<Vec<_>>(), None, &mut tally)?;
+                    from_files(context, &files.collect::<Vec<_>>(), None, 0, &mut tally)?;
                 }
                 Opened::Frames(frames) => {
                     from_frames(context, options, label, frames, None, &mut tally)?;
@@ -141,19 +144,27 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
             dir.display()
         ));
     }
-    from_files(context, &scanned.files, burst.as_ref(), tally)
+    from_files(
+        context,
+        &scanned.files,
+        burst.as_ref(),
+        options.augment,
+        tally,
+    )
 }
 
 fn from_files(
     context: &Context,
     files: &[Labelled],
     burst: Option<&Regex>,
+    copies: u8,
     tally: &mut Tally,
 ) -> Result<()> {
     let taking = Taking {
         context,
         embedder: &context.embedder()?,
         burst,
+        copies,
     };
     let mut store = context.open_if_there()?;
     let bar = context.out.progress(files.len() as u64, "collecting");
@@ -176,7 +187,8 @@ fn made<'s>(context: &Context, store: &'s mut Option<Store>) -> Result<&'s Store
 
 /// What became of one file.
 enum Outcome {
-    New(Box<NewSample>),
+    /// The sample, and changed copies of it.
+    New(Vec<NewSample>),
     Known(u64),
     Skipped(String),
 }
@@ -186,6 +198,8 @@ struct Taking<'a> {
     context: &'a Context,
     embedder: &'a Embedder,
     burst: Option<&'a Regex>,
+    /// Changed copies of each photo that are learned too.
+    copies: u8,
 }
 
 impl Taking<'_> {
@@ -204,11 +218,11 @@ impl Taking<'_> {
         let mut new: Vec<NewSample> = Vec::new();
         for (file, outcome) in chunk.iter().zip(outcomes) {
             let reason = match outcome {
-                Outcome::New(sample) if twin(&new, &sample) => {
+                Outcome::New(samples) if samples.iter().any(|sample| twin(&new, sample)) => {
                     "the same photo stands in this folder twice".to_owned()
                 }
-                Outcome::New(sample) => {
-                    new.push(*sample);
+                Outcome::New(samples) => {
+                    new.extend(samples);
                     continue;
                 }
                 Outcome::Known(id) => {
@@ -252,14 +266,46 @@ impl Taking<'_> {
                 source: file.path.display().to_string(),
                 time_us,
             };
+            let copies = self.copies(&payload, &naming, &content, keep)?;
             let sample = pipeline::take_in(self.embedder, &payload, naming, keep, 1)?;
-            Ok(Outcome::New(Box::new(sample)))
+            Ok(Outcome::New(
+                std::iter::once(sample).chain(copies).collect(),
+            ))
         };
         match taken() {
             Ok(outcome) => Ok(outcome),
             Err(error) if error.is_about_the_file() => Ok(Outcome::Skipped(error.to_string())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Changed copies of a photo, of its burst; the photo's own bytes seed them.
+    fn copies(
+        &self,
+        payload: &Payload,
+        naming: &Naming,
+        content: &Hash,
+        keep: bool,
+    ) -> Result<Vec<NewSample>, FileError> {
+        let bytes = match payload {
+            Payload::Encoded(bytes) if self.copies > 0 => bytes,
+            _ => return Ok(Vec::new()),
+        };
+        let image = preprocess::decode(bytes).map_err(PipelineError::from)?;
+        let seed = content
+            .iter()
+            .take(8)
+            .fold(0, |seed, &byte| seed << 8 | u64::from(byte));
+        let mut random = SplitMix64::new(seed);
+        let copy = |number: u8| {
+            let copy = Payload::Decoded(augment::copy(&image, &mut random));
+            let naming = Naming {
+                source: format!("{} (changed copy {number})", naming.source),
+                ..naming.clone()
+            };
+            Ok(pipeline::take_in(self.embedder, &copy, naming, keep, 1)?)
+        };
+        (1..=self.copies).map(copy).collect()
     }
 
     /// What the expression finds in a file's name.

@@ -1,11 +1,12 @@
 //! Preprocessing: bytes to a picture, a picture to the backbone's input. Pure.
 //!
-//! Owns: decoding JPEG and PNG ([`decode`]), raw camera layouts ([`raw`]), the views ([`Fit`], [`fit_to`]), and the copy that is
+//! Owns: decoding JPEG and PNG ([`decode`]), raw camera layouts ([`raw`]), changed copies ([`augment`]), the views ([`Fit`], [`fit_to`]), and the copy that is
 //! kept of a picture ([`keep`]). Does not own: reading files (`source`), or running the network (`backbone`).
 //!
 //! Invariant: the same bytes give the same u8 pixels on every machine. Decoding takes the portable integer path of its library,
 //! and resampling has no floating-point number in it. Every size is bounded before it is allocated.
 
+pub mod augment;
 mod decode;
 mod entropy;
 mod keep;
