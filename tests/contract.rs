@@ -23,9 +23,10 @@ fn settings(kind: HeadKind, normalization: Normalization) -> Settings {
     }
 }
 
-const NORMALIZATIONS: [Normalization; 3] = [
+const NORMALIZATIONS: [Normalization; 4] = [
     Normalization::None,
     Normalization::L2,
+    Normalization::Power,
     Normalization::Standardize,
 ];
 

@@ -3,7 +3,7 @@
 use super::wires::Wire;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
-use fieldhead::head::{ClassWeights, HeadKind};
+use fieldhead::head::{ClassWeights, HeadKind, Normalization};
 use fieldhead::preprocess::Fit;
 use fieldhead::preprocess::augment::MOST_COPIES;
 use std::path::PathBuf;
@@ -175,6 +175,9 @@ pub struct Train {
     /// Seed of the splits
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Scaling of features: auto, none, l2, power (square root, then l2) or standardize
+    #[arg(long, value_name = "SCALING", default_value = "auto", value_parser = choice::<Normalization>)]
+    pub normalization: Choice<Normalization>,
     /// Penalty on the weights (1/C); without it chosen on the samples
     #[arg(long)]
     pub penalty: Option<f64>,

@@ -30,6 +30,7 @@ pub fn run(context: &Context, options: &Train) -> Result<()> {
         kind: options
             .head
             .map_or(context.settings.head, |choice| choice.0),
+        normalization: options.normalization.0,
         penalty: options.penalty,
         seed: options.seed,
         class_weights: options
