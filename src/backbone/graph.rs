@@ -8,7 +8,6 @@ use super::kernels;
 use super::lower::{Refusal, lower};
 use super::onnx;
 use super::program::Program;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A network ready to run.
 pub struct Graph {
@@ -130,9 +129,6 @@ impl Graph {
         }
         let threads = threads.min(self.cores);
         match &self.engine {
-            Engine::Integer(program) if threads > 1 => {
-                awake(threads, || program.run(pixels, threads, watch))
-            }
             Engine::Integer(program) => program.run(pixels, threads, watch),
             Engine::Float(floats, _) => {
                 let area = height * width;
@@ -142,31 +138,4 @@ impl Graph {
             }
         }
     }
-}
-
-/// Runs `work` in the pool, whose threads stay awake until it ends: what it shares out is picked up at once. A step of an inference
-/// takes less time than it takes to wake a thread.
-fn awake<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
-    /// Lets the helpers go, however the work ends.
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Release);
-        }
-    }
-    let done = AtomicBool::new(false);
-    let help = |_: &rayon::Scope<'_>| {
-        while !done.load(Ordering::Acquire) {
-            if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                std::hint::spin_loop();
-            }
-        }
-    };
-    rayon::scope(|scope| {
-        let _done = Done(&done);
-        for _ in 1..threads.min(rayon::current_num_threads()) {
-            scope.spawn(help);
-        }
-        work()
-    })
 }

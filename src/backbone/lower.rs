@@ -434,5 +434,6 @@ fn plane(height: usize, width: usize, channels: usize, zero: u8) -> Plane {
         border: Border::default(),
         zero,
         buffer: 0,
+        start: 0,
     }
 }

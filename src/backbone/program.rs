@@ -7,10 +7,13 @@
 
 mod plane;
 
-pub use plane::{Border, Plane, Slide, run_bytes};
+pub use plane::{Border, LINE, Plane, Slide, run_bytes};
 
 use super::float::{Floats, Numbers};
+use super::kernels::gang::{self, Gang};
 use super::kernels::{Kernel, Packed, Portable, SLACK, Source, Sum, Target};
+use plane::Buffer;
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// One step. Planes and vectors are named by their number.
@@ -123,7 +126,7 @@ pub struct Program {
 /// What one run works in.
 #[derive(Default)]
 pub struct Memory {
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<Buffer>,
     vectors: Vec<Vec<f32>>,
 }
 
@@ -136,11 +139,14 @@ impl Program {
         watch: &mut (dyn FnMut(usize) + Send),
     ) -> Result<Vec<Vec<f32>>, String> {
         let mut memory = self.take_memory();
-        self.place(pixels, &mut memory.buffers, threads);
-        for (index, named) in self.steps.iter().enumerate() {
-            self.step(&named.step, &mut memory, threads)?;
-            watch(index);
-        }
+        gang::with(threads, |mut gang| {
+            self.place(pixels, &mut memory.buffers, &mut gang);
+            for (index, named) in self.steps.iter().enumerate() {
+                self.step(&named.step, &mut memory, &mut gang)?;
+                watch(index);
+            }
+            Ok::<(), String>(())
+        })?;
         let vectors = self.outputs.iter().map(|&v| memory.vectors[v].clone());
         let outputs = vectors.collect();
         if let Ok(mut idle) = self.idle.lock() {
@@ -163,7 +169,8 @@ impl Program {
         let mut sizes = Vec::new();
         for plane in &self.planes {
             sizes.resize(sizes.len().max(plane.buffer + 1), 0);
-            sizes[plane.buffer] = plane.bytes().max(sizes[plane.buffer]);
+            let end = plane.start + plane.bytes();
+            sizes[plane.buffer] = end.max(sizes[plane.buffer]);
         }
         sizes
     }
@@ -171,21 +178,18 @@ impl Program {
     fn take_memory(&self) -> Memory {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
         idle.unwrap_or_else(|| Memory {
-            buffers: self
-                .buffers()
-                .into_iter()
-                .map(|size| vec![0; size])
-                .collect(),
+            buffers: self.buffers().into_iter().map(Buffer::new).collect(),
             vectors: self.vectors.iter().map(|&n| vec![0.0; n]).collect(),
         })
     }
 
     /// Copies the picture into its plane.
-    fn place(&self, pixels: &[u8], buffers: &mut [Vec<u8>], threads: usize) {
+    fn place(&self, pixels: &[u8], buffers: &mut [Buffer], gang: &mut Gang<'_>) {
         let plane = &self.planes[self.input];
         let flip = self.kernel.flip();
         let row_bytes = plane.width * plane.channels;
-        plane.share(&mut buffers[plane.buffer], threads, &|first, to| {
+        let buffer = &mut buffers[plane.buffer];
+        plane.share(buffer, gang, |first, to| {
             let pixels = &pixels[first * row_bytes..];
             let rows = to.bytes.chunks_exact_mut(to.row_bytes);
             for (row, pixels) in rows.zip(pixels.chunks_exact(row_bytes)) {
@@ -198,7 +202,7 @@ impl Program {
 
     /// # Errors
     /// What a float operator says; integer steps cannot fail.
-    fn step(&self, step: &Step, memory: &mut Memory, threads: usize) -> Result<(), String> {
+    fn step(&self, step: &Step, memory: &mut Memory, gang: &mut Gang<'_>) -> Result<(), String> {
         match step {
             Step::Product {
                 from,
@@ -207,7 +211,7 @@ impl Program {
                 packed,
             } => self.share(
                 memory,
-                threads,
+                gang,
                 [*from, *to],
                 *slide == Slide::POINT
                     && [from, to].map(|p| self.planes[*p].border) == [Border::default(); 2],
@@ -228,7 +232,7 @@ impl Program {
                 portable,
             } => self.share(
                 memory,
-                threads,
+                gang,
                 [*from, *to],
                 false,
                 |bytes, source, first, target| {
@@ -246,7 +250,7 @@ impl Program {
                     }
                 },
             ),
-            Step::Add { a, b, to, sum } => self.add(memory, threads, [*a, *b, *to], sum),
+            Step::Add { a, b, to, sum } => self.add(memory, gang, [*a, *b, *to], sum),
             Step::Pool {
                 from,
                 to,
@@ -257,13 +261,18 @@ impl Program {
                 let plane = &self.planes[*from];
                 let bytes = &memory.buffers[plane.buffer];
                 let flip = self.kernel.flip();
-                let found = pool(plane, bytes, *max, flip);
                 let pixels = if *max { 1 } else { plane.height * plane.width };
                 let zero = i64::from(*zero) * pixels as i64;
                 let scale = (f64::from(*scale) / pixels as f64) as f32;
-                for (to, found) in memory.vectors[*to].iter_mut().zip(found) {
-                    *to = (i64::from(found) - zero) as f32 * scale;
-                }
+                let some = plane.channels.div_ceil(gang.threads()).max(1);
+                let vector = memory.vectors[*to].chunks_mut(some).enumerate();
+                gang.share(&mut vector.collect::<Vec<_>>(), |(part, vector)| {
+                    let first = *part * some;
+                    let found = pool(plane, first..first + vector.len(), bytes, *max, flip);
+                    for (to, found) in vector.iter_mut().zip(found) {
+                        *to = (i64::from(found) - zero) as f32 * scale;
+                    }
+                });
             }
             Step::Scale { from, to, factors } => {
                 let factors = factors.iter().cycle();
@@ -313,7 +322,7 @@ impl Program {
     fn share(
         &self,
         memory: &mut Memory,
-        threads: usize,
+        gang: &mut Gang<'_>,
         [from, to]: [usize; 2],
         point_by_point: bool,
         work: impl Fn(&[u8], &Plane, usize, Target<'_>) + Sync,
@@ -323,8 +332,8 @@ impl Program {
             (source, plane) = (source.one_column(), plane.one_column());
         }
         let mut out = std::mem::take(&mut memory.buffers[plane.buffer]);
-        let bytes = memory.buffers[source.buffer].as_slice();
-        plane.share(&mut out, threads, &|first, target| {
+        let bytes = &*memory.buffers[source.buffer];
+        plane.share(&mut out, gang, |first, target| {
             work(bytes, &source, first, target);
         });
         memory.buffers[plane.buffer] = out;
@@ -388,12 +397,12 @@ impl Program {
         }
     }
 
-    fn add(&self, memory: &mut Memory, threads: usize, planes: [usize; 3], sum: &Sum) {
+    fn add(&self, memory: &mut Memory, gang: &mut Gang<'_>, planes: [usize; 3], sum: &Sum) {
         let [a, b, to] = planes.map(|plane| &self.planes[plane]);
         let mut out = std::mem::take(&mut memory.buffers[to.buffer]);
         let (bytes_a, bytes_b) = (&memory.buffers[a.buffer], &memory.buffers[b.buffer]);
         let count = to.width * to.pixel_bytes;
-        to.share(&mut out, threads, &|first, target| {
+        to.share(&mut out, gang, |first, target| {
             let rows = target.bytes.chunks_exact_mut(target.row_bytes);
             for (y, row) in (first as isize..).zip(rows) {
                 let (at_a, at_b) = (a.at(y, 0), b.at(y, 0));
@@ -444,12 +453,13 @@ fn point_source<'a>(plane: &Plane, bytes: &'a [u8], slide: &Slide, first: usize)
     }
 }
 
-/// Sum or maximum of each channel.
-fn pool(plane: &Plane, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
-    let mut found = vec![0u32; plane.channels];
+/// Sum or maximum of each of some channels.
+fn pool(plane: &Plane, channels: Range<usize>, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
+    let mut found = vec![0u32; channels.len()];
     for y in 0..plane.height {
         for x in 0..plane.width {
-            let pixel = &bytes[plane.at(y as isize, x as isize)..][..plane.channels];
+            let at = plane.at(y as isize, x as isize) + channels.start;
+            let pixel = &bytes[at..][..channels.len()];
             let levels = found.iter_mut().zip(pixel);
             if max {
                 levels.for_each(|(found, level)| *found = (*found).max(u32::from(level ^ flip)));

@@ -15,6 +15,7 @@ mod arm;
 mod avx2;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
+pub mod gang;
 #[cfg(target_arch = "aarch64")]
 mod i8mm;
 #[cfg(target_arch = "aarch64")]

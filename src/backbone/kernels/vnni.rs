@@ -199,6 +199,9 @@ impl Finish {
 /// Pixels of one step of a product by vectors of sums: as many sums as leave registers for the weights.
 const STEP: [usize; 5] = [0, 14, 12, 0, 6];
 
+/// Pixels of the last step where no more are left: as many sums as hide how long an instruction takes.
+const LAST: [usize; 5] = [0, 7, 4, 0, 2];
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
     let groups = packed.k.div_ceil(4);
@@ -214,15 +217,16 @@ unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
         let block = Block {
             groups,
             weights: line,
+            end: line.wrapping_add(vectors * groups),
             bias: packed.bias[first..].as_ptr(),
             finish: Finish::new(packed, first),
         };
         // SAFETY: `Packed::check` bounds every pixel; a block has `vectors · groups` lines.
         unsafe {
             match vectors {
-                4 => block.run::<{ STEP[4] }, 4>(&mut pixels, first),
-                2 => block.run::<{ STEP[2] }, 2>(&mut pixels, first),
-                _ => block.run::<{ STEP[1] }, 1>(&mut pixels, first),
+                4 => block.run::<{ STEP[4] }, { LAST[4] }, 4>(&mut pixels, first),
+                2 => block.run::<{ STEP[2] }, { LAST[2] }, 2>(&mut pixels, first),
+                _ => block.run::<{ STEP[1] }, { LAST[1] }, 1>(&mut pixels, first),
             }
             line = line.add(vectors * groups);
         }
@@ -234,29 +238,37 @@ unsafe fn matmul(packed: &Packed, from: &Source<'_>, to: Target<'_>) {
 struct Block {
     groups: usize,
     weights: *const Line,
+    /// Behind its weights: those of the next block, or of nothing.
+    end: *const Line,
     bias: *const i32,
     finish: Finish,
 }
 
 impl Block {
-    /// All pixels, `M` at a time; the last step goes over pixels that are done already rather than over fewer.
+    /// All pixels, `M` at a time, and `L` at a time at the end if no more are left; the last step goes over pixels that are done
+    /// already rather than over fewer.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn run<const M: usize, const V: usize>(&self, pixels: &mut Pixels, channel: usize) {
+    unsafe fn run<const M: usize, const L: usize, const V: usize>(
+        &self,
+        pixels: &mut Pixels,
+        channel: usize,
+    ) {
         let mut first = 0;
-        // SAFETY: the pixels from `first` on are there.
+        // SAFETY: the pixels of each step are there.
         unsafe {
-            if pixels.count < M {
-                while first < pixels.count {
+            while first < pixels.count {
+                let left = pixels.count - first;
+                if pixels.count >= M && left > L {
+                    self.step::<M, V>(pixels, first.min(pixels.count - M), channel);
+                    first += M;
+                } else if pixels.count >= L {
+                    self.step::<L, V>(pixels, first.min(pixels.count - L), channel);
+                    first += L;
+                } else {
                     self.step::<1, V>(pixels, first, channel);
                     first += 1;
                 }
-                return;
-            }
-            while first < pixels.count {
-                first = first.min(pixels.count - M);
-                self.step::<M, V>(pixels, first, channel);
-                first += M;
             }
         }
     }
@@ -276,7 +288,10 @@ impl Block {
             let bias: [__m512i; V] =
                 std::array::from_fn(|j| _mm512_loadu_si512(self.bias.add(16 * j).cast()));
             let mut sums = [bias; M];
+            // A few steps fetch the weights of the next block: those of small planes come too slowly for their first step.
+            let ahead = self.end.wrapping_add(first / M * self.groups);
             for group in 0..self.groups {
+                _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(group).cast());
                 let line = self.weights.add(group * V);
                 let weights: [__m512i; V] =
                     std::array::from_fn(|j| _mm512_load_si512(line.add(j).cast()));

@@ -1,7 +1,7 @@
 //! Which buffer each plane lies in: planes whose lives do not overlap share one.
 
 use super::{Named, Plane, Step};
-use crate::backbone::program::Feed;
+use crate::backbone::program::{Feed, LINE};
 
 /// Assigns buffers, in order of the steps, to the free one that is nearest in size.
 pub fn assign(planes: &mut [Plane], steps: &[Named], input: usize) {
@@ -38,6 +38,21 @@ pub fn assign(planes: &mut [Plane], steps: &[Named], input: usize) {
                 buffers[planes[plane].buffer].1 = true;
             }
         }
+    }
+    center(planes);
+}
+
+/// Gives all planes of a buffer the same middle: what a thread of two writes is then what it wrote and read before, in its own
+/// cache, whatever the size of the plane. With the first bytes in common instead, most of it would come from the other's.
+fn center(planes: &mut [Plane]) {
+    let mut middles = Vec::new();
+    for plane in &*planes {
+        middles.resize(middles.len().max(plane.buffer + 1), 0);
+        middles[plane.buffer] = plane.middle().max(middles[plane.buffer]);
+    }
+    for plane in planes {
+        // The middle of the buffer and of the plane are in the same line of the cache, or begin one.
+        plane.start = (middles[plane.buffer] - plane.middle()) / LINE * LINE;
     }
 }
 

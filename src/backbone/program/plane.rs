@@ -1,7 +1,11 @@
 //! Where the pixels of an activation lie in its buffer, and windows over them.
 
+use crate::backbone::kernels::gang::Gang;
 use crate::backbone::kernels::{SLACK, Target};
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
+
+/// Bytes of a line of the cache.
+pub const LINE: usize = 64;
 
 /// How one activation lies in its buffer: rows of pixels, with a border that holds the zero point where a window reaches over
 /// the edge.
@@ -15,8 +19,9 @@ pub struct Plane {
     pub border: Border,
     /// What the border holds, as the kernel stores it.
     pub zero: u8,
-    /// Buffer it lies in.
+    /// Buffer it lies in, and where it begins there.
     pub buffer: usize,
+    pub start: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,15 +49,24 @@ impl Plane {
         (self.border.left + self.width + self.border.right) * self.pixel_bytes
     }
 
+    /// Bytes from its start on, and what kernels may read behind it.
     pub fn bytes(&self) -> usize {
-        (self.border.top + self.height + self.border.bottom) * self.row_bytes() + SLACK
+        self.rows() * self.row_bytes() + SLACK
     }
 
     /// Where the pixel at row y and column x begins; both may be in the border.
     pub(super) fn at(&self, y: isize, x: isize) -> usize {
         let row = (self.border.top as isize + y) as usize;
         let column = (self.border.left as isize + x) as usize;
-        row * self.row_bytes() + column * self.pixel_bytes
+        self.start + row * self.row_bytes() + column * self.pixel_bytes
+    }
+
+    /// Where the second of two threads begins, from the start of the plane on.
+    pub fn middle(&self) -> usize {
+        if self.border == Border::default() {
+            return self.height * self.width / 2 * self.pixel_bytes;
+        }
+        (self.border.top + self.height / 2) * self.row_bytes()
     }
 
     /// Where each byte lies, in the order of ONNX: channel by channel, row by row.
@@ -87,8 +101,7 @@ impl Plane {
 
     pub(super) fn fill_border(&self, bytes: &mut [u8]) {
         if self.border != Border::default() {
-            let rows = self.border.top + self.height + self.border.bottom;
-            self.fill_border_of(0..rows, &mut bytes[..rows * self.row_bytes()]);
+            self.fill_border_of(0..self.rows(), self.all(bytes));
         }
     }
 
@@ -106,43 +119,79 @@ impl Plane {
         }
     }
 
+    /// Rows, those of the border included.
+    fn rows(&self) -> usize {
+        self.border.top + self.height + self.border.bottom
+    }
+
+    /// Its bytes in its buffer.
+    fn all<'a>(&self, bytes: &'a mut [u8]) -> &'a mut [u8] {
+        &mut bytes[self.start..][..self.rows() * self.row_bytes()]
+    }
+
     /// Shares the rows between threads: fills the border and lets `work` fill the rest, told the first of its rows.
     pub(super) fn share(
         &self,
         bytes: &mut [u8],
-        threads: usize,
-        work: &(impl Fn(usize, Target<'_>) + Sync),
+        gang: &mut Gang<'_>,
+        work: impl Fn(usize, Target<'_>) + Sync,
     ) {
-        let rows = self.border.top + self.height + self.border.bottom;
-        let bytes = &mut bytes[..rows * self.row_bytes()];
-        self.share_rows(0..self.height, bytes, threads, work);
-    }
-
-    /// `bytes` are those of `rows`, with the border above the first and below the last.
-    fn share_rows(
-        &self,
-        rows: Range<usize>,
-        bytes: &mut [u8],
-        threads: usize,
-        work: &(impl Fn(usize, Target<'_>) + Sync),
-    ) {
-        let above = if rows.start == 0 { self.border.top } else { 0 };
         let row_bytes = self.row_bytes();
-        if threads < 2 || rows.len() < 2 {
-            let first = self.border.top + rows.start - above;
+        let bands = gang.threads().min(self.height).max(1);
+        let mut shares = Vec::with_capacity(bands);
+        let mut left = self.all(bytes);
+        let mut first = 0;
+        for band in 1..=bands {
+            // The border above goes with the first row, the one below with the last.
+            let above = if first == 0 { self.border.top } else { 0 };
+            let end = self.height * band / bands;
+            let bytes = if band == bands {
+                left.len()
+            } else {
+                (above + end - first) * row_bytes
+            };
+            let (mine, others) = std::mem::take(&mut left).split_at_mut(bytes);
+            shares.push((first..end, above, mine));
+            (left, first) = (others, end);
+        }
+        gang.share(&mut shares, |(rows, above, bytes)| {
             if self.border != Border::default() {
+                let first = self.border.top + rows.start - *above;
                 self.fill_border_of(first..first + bytes.len() / row_bytes, bytes);
             }
-            let inside = &mut bytes[above * row_bytes..][..rows.len() * row_bytes];
-            return work(rows.start, self.target(inside));
-        }
-        let left = threads / 2;
-        let middle = rows.start + (rows.len() * left).div_ceil(threads);
-        let (upper, lower) = bytes.split_at_mut((above + middle - rows.start) * row_bytes);
-        rayon::join(
-            || self.share_rows(rows.start..middle, upper, left, work),
-            || self.share_rows(middle..rows.end, lower, threads - left, work),
-        );
+            let inside = &mut bytes[*above * row_bytes..][..rows.len() * row_bytes];
+            work(rows.start, self.target(inside));
+        });
+    }
+}
+
+/// Memory that begins a line of the cache.
+#[derive(Default)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    first: usize,
+}
+
+impl Buffer {
+    pub(super) fn new(size: usize) -> Buffer {
+        let bytes = vec![0; size + LINE];
+        // Elsewhere it would only be slower.
+        let first = bytes.as_ptr().align_offset(LINE).min(LINE);
+        Buffer { bytes, first }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.first..]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.first..]
     }
 }
 
