@@ -27,8 +27,9 @@ const CLOSED_GRID: [f64; 9] = [100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01
 const AUTO: [HeadKind; 2] = [HeadKind::Softmax, HeadKind::Lda];
 /// Standard errors by which LDA (and prototype) has to be better than softmax (and ridge): they assume more of the samples, and of so
 /// many settings one looks better by chance (the rule of Breiman et al., Classification and Regression Trees, 1984, who take one). On
-/// the same six sets 0, 0.5, 1 and 2 give 80.8, 80.8, 80.8 and 80.5 %.
-const MARGIN: f64 = 0.5;
+/// the same six sets 0, 0.5, 1 and 2 give 80.8, 80.8, 80.8 and 80.5 %; LDA that learned ten samples a class of the simulated line wins
+/// back less of it in another light than softmax does.
+const MARGIN: f64 = 1.0;
 /// The penalty of MLP, to which early stopping leaves little: on all samples of two sets of photos 1 gives 76 and 54 %, 3 gives 81
 /// and 52 %, 10 gives 80 and 53 % and takes longer.
 const MLP_PENALTY: f64 = 3.0;
