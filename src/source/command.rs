@@ -1,34 +1,22 @@
 //! Any program's standard output as a camera: a stream of JPEG pictures, or raw frames of a given size.
 //!
-//! Owns: starting the program, cutting its output into frames, noticing that it died, stalls or floods, and ending it with all that it
-//! started. Does not own: when it is started again (`live`).
+//! Owns: what the program and its frames are, and noticing that it died, stalls or floods. Does not own: the process and its pipes
+//! (`program`), when it is started again (`live`).
 //!
-//! Invariant: no more than one picture and one piece of the pipe is held, and no program outlives its source.
+//! Invariant: no more than one picture and one piece of the pipe is held.
 
 use super::LiveError;
 use super::live::{Feed, Shot, Step};
-use super::mjpeg::{Cut, Flood, Splitter};
-use crate::preprocess::MAX_ENCODED_BYTES;
+use super::program::Running;
 use crate::preprocess::raw::Layout;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdout, ExitStatus, Stdio};
+use nix::poll::poll;
+use std::io::{self, ErrorKind};
+use std::process::ExitStatus;
 
-/// How long one step waits for output.
-const WAIT_MS: u16 = 100;
 /// Without a picture for so long, the program is started anew. Starting a camera's pipeline takes some seconds on a Jetson.
 const SILENT_US: u64 = 10_000_000;
 /// How long a program may take to end after it closed its output.
 const ENDING_US: u64 = 1_000_000;
-/// A pipe holds 64 KiB (pipe(7)).
-const PIECE_BYTES: usize = 64 * 1024;
-/// What is kept of the program's last words.
-const SAID_BYTES: usize = 300;
 
 /// What `command[,format=…,width=…,height=…]:PROGRAM …` names.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,162 +183,6 @@ impl Feed for Command {
     }
 }
 
-/// A program and what came of it.
-struct Running {
-    child: Child,
-    stdout: ChildStdout,
-    stderr: Option<ChildStderr>,
-    buffer: Vec<u8>,
-    frames: Cutter,
-    said: Vec<u8>,
-    /// When the last picture came, or the program was started.
-    last_us: u64,
-    begun: bool,
-    /// When its output ended.
-    closed_us: Option<u64>,
-}
-
-enum Cutter {
-    Mjpeg(Splitter),
-    Raw { bytes: usize, frame: Vec<u8> },
-}
-
-impl Running {
-    fn start(spec: &CommandSpec, now_us: u64) -> io::Result<Running> {
-        let mut child = std::process::Command::new(spec.program())
-            .args(spec.words.iter().skip(1))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own, so that all that it starts can be ended with it.
-            .process_group(0)
-            .spawn()?;
-        let stdout = child.stdout.take();
-        let stderr = child.stderr.take();
-        Ok(Running {
-            child,
-            stdout: stdout.ok_or_else(|| io::Error::other("it has no output"))?,
-            stderr,
-            buffer: vec![0; PIECE_BYTES],
-            frames: match spec.frames {
-                Frames::Mjpeg => Cutter::Mjpeg(Splitter::new(MAX_ENCODED_BYTES)),
-                Frames::Raw { bytes, .. } => Cutter::Raw {
-                    bytes,
-                    frame: Vec::new(),
-                },
-            },
-            said: Vec::new(),
-            last_us: now_us,
-            begun: false,
-            closed_us: None,
-        })
-    }
-
-    /// Waits a little for output and reads a piece of it: its length, 0 at the end; `None` where none came.
-    fn piece(&mut self) -> io::Result<Option<usize>> {
-        let mut waited = vec![PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
-        if let Some(stderr) = &self.stderr {
-            waited.push(PollFd::new(stderr.as_fd(), PollFlags::POLLIN));
-        }
-        match poll(&mut waited, WAIT_MS) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        let ready: Vec<bool> = waited.iter().map(|fd| fd.any().unwrap_or(true)).collect();
-        if ready.get(1) == Some(&true) {
-            self.hear();
-        }
-        if ready.first() != Some(&true) {
-            return Ok(None);
-        }
-        match self.stdout.read(&mut self.buffer) {
-            Ok(length) => Ok(Some(length)),
-            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    fn cut(&mut self, length: usize) -> Result<Cut, Flood> {
-        let piece = self.buffer.get(..length).unwrap_or_default();
-        match &mut self.frames {
-            Cutter::Mjpeg(splitter) => splitter.push(piece),
-            Cutter::Raw { bytes, frame } => Ok(cut_raw(frame, *bytes, piece)),
-        }
-    }
-
-    /// Reads what the program says; the end of it closes the ear.
-    fn hear(&mut self) {
-        let mut words = [0; 4096];
-        let Some(stderr) = &mut self.stderr else {
-            return;
-        };
-        match stderr.read(&mut words) {
-            Ok(length @ 1..) => {
-                self.said.extend(words.iter().take(length));
-                let surplus = self.said.len().saturating_sub(SAID_BYTES);
-                self.said.drain(..surplus);
-            }
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            _ => self.stderr = None,
-        }
-    }
-
-    /// Reads what was said and not heard yet, without waiting, within a bound.
-    fn listen(&mut self) {
-        for _ in 0..16 {
-            let Some(stderr) = &self.stderr else {
-                return;
-            };
-            let mut waited = [PollFd::new(stderr.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut waited, 0u8) != Ok(1) {
-                return;
-            }
-            self.hear();
-        }
-    }
-
-    /// The program's last words as part of a sentence.
-    fn said(&self) -> String {
-        let text = String::from_utf8_lossy(&self.said);
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        match lines.next_back() {
-            Some(line) => {
-                let plain: String = line.chars().filter(|c| !c.is_control()).collect();
-                format!(", saying: {plain}")
-            }
-            None => String::new(),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Those that ended already cannot be told to; all others end by this signal.
-        let group = i32::try_from(self.child.id()).unwrap_or(0);
-        if group > 1 {
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
-        let _ = self.child.wait();
-    }
-}
-
-/// Frames of `bytes` bytes each.
-fn cut_raw(frame: &mut Vec<u8>, bytes: usize, mut piece: &[u8]) -> Cut {
-    let mut cut = Cut::default();
-    while !piece.is_empty() {
-        let missing = bytes.saturating_sub(frame.len()).max(1);
-        let (part, rest) = piece.split_at(missing.min(piece.len()));
-        frame.extend_from_slice(part);
-        piece = rest;
-        if frame.len() >= bytes {
-            let whole = std::mem::take(frame);
-            cut.overtaken += u64::from(cut.picture.replace(whole).is_some());
-        }
-    }
-    cut
-}
-
 fn told(status: ExitStatus, begun: bool) -> String {
     let how = status.to_string();
     match begun {
@@ -360,4 +192,167 @@ fn told(status: ExitStatus, begun: bool) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// A JPEG of the least length that is one by its markers.
+    const JPEG: &str = r"\377\330\377\331";
+
+    fn shell(script: &str, frames: Frames) -> Command {
+        let words = ["sh", "-c", script].map(str::to_owned).to_vec();
+        Command::new(CommandSpec { words, frames })
+    }
+
+    fn raw(bytes: usize) -> Frames {
+        Frames::Raw {
+            layout: Layout::Grey,
+            width: 8,
+            height: 8,
+            bytes,
+        }
+    }
+
+    /// Steps until something comes of it, at a standing clock.
+    fn outcome(command: &mut Command) -> Step {
+        loop {
+            match command.step(0) {
+                Step::Nothing => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn failure(command: &mut Command) -> LiveError {
+        match outcome(command) {
+            Step::Failed(error) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn pictures_come_as_they_were_written_and_the_end_is_the_end() {
+        let script = format!("printf 'words {JPEG}'; printf words >&2");
+        let mut command = shell(&script, Frames::Mjpeg);
+        let Step::Shot { shot, .. } = outcome(&mut command) else {
+            panic!()
+        };
+        assert_eq!(
+            (shot.layout, &*shot.bytes),
+            (Layout::Mjpeg, &b"\xff\xd8\xff\xd9"[..])
+        );
+        assert!(matches!(outcome(&mut command), Step::Ended));
+    }
+
+    #[test]
+    fn raw_frames_are_cut_by_their_size() {
+        let mut command = shell("printf 'aabbccd'", raw(2));
+        let Step::Shot { shot, overtaken } = outcome(&mut command) else {
+            panic!()
+        };
+        assert_eq!((&*shot.bytes, overtaken), (&b"cc"[..], 2));
+        assert!(matches!(outcome(&mut command), Step::Ended));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_or_may_not_be_run_is_told() {
+        let words = vec!["/no/such/program".to_owned()];
+        let frames = Frames::Mjpeg;
+        let error = failure(&mut Command::new(CommandSpec { words, frames }));
+        assert!(matches!(error, LiveError::NoProgram { .. }), "{error}");
+        let words = vec!["/dev/null".to_owned()];
+        let error = failure(&mut Command::new(CommandSpec { words, frames }));
+        assert!(matches!(error, LiveError::NotExecutable { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_dies_is_told_with_its_last_words_and_started_again() {
+        let script = "echo first >&2; echo 'no cameras available' >&2; exit 3";
+        let mut command = shell(script, Frames::Mjpeg);
+        for _ in 0..2 {
+            let error = failure(&mut command).to_string();
+            for part in [
+                "exit status: 3",
+                "without a picture",
+                "saying: no cameras available",
+            ] {
+                assert!(error.contains(part), "{error}");
+            }
+        }
+        let mut killed = shell("kill -9 $$", Frames::Mjpeg);
+        assert!(failure(&mut killed).to_string().contains("signal: 9"));
+        // Success without a picture is none.
+        let error = failure(&mut shell("true", Frames::Mjpeg)).to_string();
+        assert!(
+            error.contains("exit status: 0, without a picture"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_stalls_is_told_and_ended_with_all_that_it_started() {
+        let mut command = shell("sleep 1000 & echo $! >&2; wait", Frames::Mjpeg);
+        let mut child = String::new();
+        while child.is_empty() {
+            assert!(matches!(command.step(0), Step::Nothing));
+            let running = command.running.as_ref().unwrap();
+            child = String::from_utf8(running.said.clone()).unwrap();
+        }
+        let Step::Failed(error) = command.step(SILENT_US + 1) else {
+            panic!()
+        };
+        assert!(
+            matches!(error, LiveError::Silent { seconds: 10, .. }),
+            "{error}"
+        );
+        assert!(command.running.is_none());
+        let status = format!("/proc/{}/status", child.trim());
+        let gone = || match std::fs::read_to_string(&status) {
+            Ok(text) => text.contains("State:\tZ"),
+            Err(_) => true,
+        };
+        // The signal was sent; its receiver ends when the kernel comes to it.
+        while !gone() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_program_that_floods_is_told_within_a_bound_and_frames_are_passed_over() {
+        let mut command = shell("cat /dev/zero", Frames::Mjpeg);
+        let error = failure(&mut command);
+        assert!(matches!(error, LiveError::Flood { .. }), "{error}");
+        let mut command = shell("cat /dev/zero", raw(64));
+        for _ in 0..50 {
+            let Step::Shot { shot, .. } = outcome(&mut command) else {
+                panic!()
+            };
+            assert_eq!(shot.bytes.len(), 64);
+        }
+    }
+
+    #[test]
+    fn a_program_that_closes_its_output_and_goes_on_is_ended() {
+        let mut command = shell("exec >&-; sleep 1000", Frames::Mjpeg);
+        while command
+            .running
+            .as_ref()
+            .is_none_or(|r| r.closed_us.is_none())
+        {
+            assert!(matches!(command.step(0), Step::Nothing));
+        }
+        let Step::Failed(error) = command.step(ENDING_US + 1) else {
+            panic!()
+        };
+        assert!(error.to_string().contains("went on"), "{error}");
+    }
+
+    #[test]
+    fn a_flood_of_words_is_heard_within_a_bound() {
+        let script = "head -c 100000 /dev/zero | tr '\\0' 'x' >&2; echo >&2; echo end >&2";
+        let error = failure(&mut shell(script, Frames::Mjpeg)).to_string();
+        assert!(
+            error.contains("saying: end") && error.len() < 300,
+            "{error}"
+        );
+    }
+}

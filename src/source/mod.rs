@@ -15,6 +15,7 @@ pub mod line;
 mod live;
 mod mjpeg;
 mod parse;
+mod program;
 mod simulated;
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// What a scripted camera offers, and what a scripted bus holds.
-type Formats = fn(String) -> Result<Vec<[u8; 4]>, LiveError>;
-type Scan = fn() -> Result<Vec<Presence>, DeviceError>;
-
 /// A root folder with some files.
 struct Tree(tempfile::TempDir);
 
@@ -37,11 +33,14 @@ impl Tree {
     }
 }
 
+type Formats = fn(String) -> Result<Vec<[u8; 4]>, LiveError>;
+type Scanned = fn() -> Result<Vec<Presence>, DeviceError>;
+
 /// A system that answers by a script; what it does not know is not there.
 #[derive(Default)]
 struct Script {
     cameras: BTreeMap<PathBuf, Formats>,
-    scan: Option<Scan>,
+    scan: Option<Scanned>,
     chips: Vec<fn() -> Result<String, DeviceError>>,
     disk: Option<Disk>,
     programs: Vec<&'static str>,
@@ -307,7 +306,7 @@ fn what_is_wrong_with_the_disk_is_found_with_its_cure() {
 #[test]
 fn what_is_wrong_with_a_camera_is_found_with_its_cure() {
     use Severity::Warn;
-    let answers = |answer: fn(String) -> Result<Vec<[u8; 4]>, LiveError>| {
+    let answers = |answer: Formats| {
         wrong("camera", &[], |it| {
             it.cameras.insert("/dev/video0".into(), answer);
         })
@@ -356,17 +355,15 @@ fn what_is_wrong_with_a_bus_or_the_lines_is_found_with_its_cure() {
     let findings = tree(&files, &[]).findings("raspberry-pi-4", &mut sound());
     one(&of("i2c", &findings), Warn, "dtparam=i2c_arm=on");
     one(&of("spi", &findings), Warn, "dtparam=spi=on");
-    let scans = |answer: fn() -> Result<Vec<Presence>, DeviceError>| {
-        wrong("i2c", &[], |it| it.scan = Some(answer))
-    };
-    let denied: fn() -> Result<Vec<Presence>, DeviceError> = || {
+    let scans = |answer: Scanned| wrong("i2c", &[], |it| it.scan = Some(answer));
+    let denied: Scanned = || {
         Err(DeviceError::Denied {
             device: "/dev/i2c-1".into(),
             group: "i2c",
         })
     };
     one(&scans(denied), Warn, "group i2c");
-    let stuck: fn() -> Result<Vec<Presence>, DeviceError> = || {
+    let stuck: Scanned = || {
         Err(DeviceError::Bus {
             bus: "/dev/i2c-1".into(),
             address: 8,
