@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
-use fieldhead::head::HeadKind;
+use fieldhead::head::{COVERAGE, HeadKind};
 use fieldhead::preprocess::Fit;
 use std::path::PathBuf;
 
@@ -59,7 +59,7 @@ pub enum Verb {
     Eval(From),
     /// Say what photos show
     #[command(
-        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --source line:9 --count 5"
+        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5"
     )]
     Predict(Predict),
     /// Learn from one mistake at once
@@ -168,6 +168,9 @@ pub struct Predict {
     /// How many frames to take from a source
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
+    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
+    #[arg(long, value_name = "SHARE", value_parser = coverage)]
+    pub coverage: Option<f64>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -288,6 +291,13 @@ fn head_kind(text: &str) -> Result<Choice, String> {
     match text {
         "auto" => Ok(Choice(None)),
         kind => kind.parse().map(|kind| Choice(Some(kind))),
+    }
+}
+
+fn coverage(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if COVERAGE.contains(&share) => Ok(share),
+        _ => Err("expected a share from 0.5 to 0.999".into()),
     }
 }
 

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::output::{fit, round};
 use anyhow::Result;
-use fieldhead::decision::{Decision, best, decide};
+use fieldhead::decision::{Decision, best, decide, set};
 use fieldhead::head::Learned;
 use fieldhead::learn::metrics::{Confusion, expected_calibration_error, wilson};
 use serde_json::json;
@@ -25,6 +25,48 @@ pub struct Judged {
     /// How many it called unknown.
     unknown: usize,
     calibration_error: f64,
+    sets: Vec<Sets>,
+}
+
+/// Coverages at which sets of labels are measured.
+const COVERAGES: [f64; 3] = [0.8, 0.9, 0.95];
+
+/// Conformal sets at one coverage.
+struct Sets {
+    coverage: f64,
+    /// Share of photos whose set holds the right label.
+    covered: f64,
+    /// That share for the class with the lowest.
+    worst_class: f64,
+    mean_size: f64,
+}
+
+impl Sets {
+    /// `answers` are scores and the right label, where the head knows it.
+    fn measure(learned: &Learned, answers: &[(Vec<f32>, Option<usize>)], coverage: f64) -> Sets {
+        let least = learned.calibration.conformal.least(coverage);
+        let n = answers.len().max(1) as f64;
+        let (mut sizes, mut covered) = (0, 0);
+        let mut classes = vec![(0, 0); learned.labels.len()];
+        for (scores, right) in answers {
+            let set = set(scores, least);
+            sizes += set.len();
+            if let Some(right) = *right {
+                let holds = usize::from(set.contains(&right));
+                covered += holds;
+                classes[right].0 += holds;
+                classes[right].1 += 1;
+            }
+        }
+        let judged = classes.iter().filter(|(_, n)| *n > 0);
+        let shares = judged.map(|&(holds, n)| holds as f64 / n as f64);
+        Sets {
+            coverage,
+            covered: covered as f64 / n,
+            worst_class: shares.fold(1.0, f64::min),
+            mean_size: sizes as f64 / n,
+        }
+    }
 }
 
 pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
@@ -40,22 +82,26 @@ pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
     let mut unknown = 0;
     let mut pairs = Vec::new();
     let mut answers = Vec::new();
+    let mut sets = Vec::new();
     for (file, features) in tree.files.iter().zip(&tree.features) {
-        let scores = learned.scores(features)?;
-        if matches!(
-            decide(&learned.labels, &scores, learned.calibration.unknown_below),
-            Decision::Unknown { .. }
-        ) {
-            unknown += 1;
-        }
+        let answer = learned.answer(features)?;
+        let scores = answer.scores;
+        let (score, above) = (answer.unknown_score, answer.unknown_above);
+        let decision = decide(&learned.labels, &scores, score, above);
+        unknown += usize::from(matches!(decision, Decision::Unknown { .. }));
         let best = best(&scores);
         pairs.push((index(&file.label), index(&learned.labels[best])));
         answers.push((f64::from(scores[best]), learned.labels[best] == file.label));
+        let right = learned.labels.binary_search(&file.label).ok();
+        sets.push((scores, right));
     }
     Ok(Judged {
         confusion: Confusion::new(labels.clone(), &pairs),
         unknown,
         calibration_error: expected_calibration_error(&answers),
+        sets: COVERAGES
+            .map(|coverage| Sets::measure(learned, &sets, coverage))
+            .into(),
     })
 }
 
@@ -92,6 +138,12 @@ fn report(context: &Context, version: u64, tree: &EmbeddedTree, judged: &Judged)
         "n": n,
         "unknown": unknown,
         "calibration_error": round(judged.calibration_error),
+        "sets": judged.sets.iter().map(|sets| json!({
+            "coverage": sets.coverage,
+            "covered": round(sets.covered),
+            "worst_class": round(sets.worst_class),
+            "mean_size": round(sets.mean_size),
+        })).collect::<Vec<_>>(),
         "per_class": per_class,
         "labels": confusion.labels(),
         "confusion": confusion.rows(),
@@ -112,6 +164,15 @@ fn report(context: &Context, version: u64, tree: &EmbeddedTree, judged: &Judged)
         tree.ms_per_sample,
         skipped.len()
     ))?;
+    for sets in &judged.sets {
+        context.out.line(format!(
+            "sets of {:.0} %: {:.1} % hold the right label (worst class {:.1} %), {:.2} labels on average",
+            sets.coverage * 100.0,
+            sets.covered * 100.0,
+            sets.worst_class * 100.0,
+            sets.mean_size
+        ))?;
+    }
     context.out.line("")?;
     table(context, confusion)
 }
