@@ -231,6 +231,36 @@ fn a_backbone_that_lacks_kept_pictures_is_named_and_not_ranked() {
 }
 
 #[test]
+fn a_set_holds_more_labels_the_surer_it_has_to_be() {
+    let bench = Bench::new();
+    bench.photos("train", 6, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    let set = |coverage: &str| {
+        let photo = "train/gear/00.jpg";
+        let ran = bench.ok(&["predict", "--coverage", coverage, photo, "--json"]);
+        let answer = ran.one();
+        assert!(answer["unknown_score"].is_number() && answer["unknown_above"].is_number());
+        (answer["set"].clone(), ran.stderr)
+    };
+    assert_eq!(set("0.9"), (serde_json::json!(["gear"]), String::new()));
+    // Eighteen were held out, and 99 % takes 99.
+    let (all, said) = set("0.99");
+    assert_eq!(all.as_array().unwrap().len(), 3);
+    assert!(said.contains("takes 99 held-out samples, and this head has 18"));
+    for wrong in ["1.5", "0", "nan", "most"] {
+        bench.refused(&["predict", "--coverage", wrong, "x"], 2, "0.5 to 0.999");
+    }
+    let judged = bench.ok(&["eval", "--from", "train", "--json"]).one();
+    let sets = judged["sets"].as_array().unwrap();
+    assert_eq!(sets.len(), 3);
+    assert!(
+        sets.iter()
+            .all(|set| set["covered"].as_f64() >= set["coverage"].as_f64())
+    );
+}
+
+#[test]
 fn suspects_need_bursts_to_judge_each_other() {
     let bench = Bench::new();
     bench.photos("train", 3, 1);

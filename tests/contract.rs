@@ -187,6 +187,27 @@ fn what_was_learned_and_forgotten_leaves_no_trace() {
 }
 
 #[test]
+fn what_novelty_is_measured_by_comes_and_goes_with_the_samples() {
+    for kind in HeadKind::ALL {
+        let samples = blobs(&Blob::FEW, 1);
+        let request = Request {
+            kind: Some(kind),
+            ..Request::default()
+        };
+        let (mut head, _) = fieldhead::learn::train(&samples, &request).unwrap();
+        let before = head.learned().calibration.clone();
+        let row: Vec<f32> = samples.row(1).iter().map(|x| 0.3 - x).collect();
+        let novel = head.learned().answer(&row).unwrap();
+        head.learn(&row, "another", 7).unwrap();
+        let learned = head.learned().answer(&row).unwrap();
+        assert!(learned.unknown_score < novel.unknown_score, "{kind}");
+        head.learned().validate().unwrap();
+        head.forget(&row, "another").unwrap();
+        assert_eq!(head.learned().calibration, before, "{kind}");
+    }
+}
+
+#[test]
 fn one_sample_a_class_is_enough() {
     for kind in HeadKind::ALL {
         let samples = blobs(&Blob::FEW, 1).select(&[0, 1, 2]).unwrap();

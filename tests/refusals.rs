@@ -250,6 +250,8 @@ fn a_field_that_is_no_field_is_not_touched() {
     );
     fs::write(bench.path("field/field.toml"), "fit = \"stretch\"").unwrap();
     bench.refused(&["samples"], 3, "stretch");
+    fs::write(bench.path("field/field.toml"), "coverage = 1.5").unwrap();
+    bench.refused(&["samples"], 3, "coverage is 1.5");
     fs::write(bench.path("field/field.toml"), "fit = [").unwrap();
     assert_eq!(bench.run(&["samples"]).stderr.lines().count(), 1);
 }

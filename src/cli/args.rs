@@ -3,7 +3,7 @@
 use super::wires::Wire;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
-use fieldhead::head::{ClassWeights, HeadKind, Normalization};
+use fieldhead::head::{COVERAGE, ClassWeights, HeadKind, Normalization};
 use fieldhead::preprocess::Fit;
 use fieldhead::preprocess::augment::MOST_COPIES;
 use std::path::PathBuf;
@@ -75,7 +75,7 @@ pub enum Verb {
     Eval(Eval),
     /// Say what photos show
     #[command(
-        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5"
+        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5"
     )]
     Predict(Predict),
     /// Learn from one mistake at once
@@ -221,6 +221,9 @@ pub struct Predict {
     /// The board whose pins these are, by name or by file; without it the device tree tells
     #[arg(long, value_name = "NAME|FILE", requires = "lamps")]
     pub board: Option<String>,
+    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
+    #[arg(long, value_name = "SHARE", value_parser = coverage)]
+    pub coverage: Option<f64>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -373,6 +376,13 @@ fn choice<T: std::str::FromStr>(text: &str) -> Result<Choice<T>, T::Err> {
     match text {
         "auto" => Ok(Choice(None)),
         value => value.parse().map(|value| Choice(Some(value))),
+    }
+}
+
+fn coverage(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if COVERAGE.contains(&share) => Ok(share),
+        _ => Err("expected a share from 0.5 to 0.999".into()),
     }
 }
 

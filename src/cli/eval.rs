@@ -8,6 +8,7 @@ use super::exit::BadInput;
 use super::export::{target, write_whole};
 use super::output::{ends, round, with_interval};
 use super::page;
+use super::sets::{self, Sets};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide};
 use fieldhead::head::Learned;
@@ -82,6 +83,7 @@ pub struct Judged {
     /// How many it called unknown.
     unknown: usize,
     pub calibration_error: f64,
+    sets: Vec<Sets>,
 }
 
 /// What it answers on a file; labels are indices into those of the confusion.
@@ -109,25 +111,27 @@ pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
             .unwrap_or(0)
     };
     let mut answers = Vec::new();
+    let mut sets = Vec::new();
     for (file, features) in tree.files.iter().zip(&tree.features) {
-        let scores = learned.scores(features)?;
-        let unknown = matches!(
-            decide(&learned.labels, &scores, learned.calibration.unknown_below),
-            Decision::Unknown { .. }
-        );
+        let answer = learned.answer(features)?;
+        let scores = answer.scores;
+        let (score, above) = (answer.unknown_score, answer.unknown_above);
+        let decision = decide(&learned.labels, &scores, score, above);
         let best = best(&scores);
         answers.push(Answer {
             truth: index(&file.label),
             given: index(&learned.labels[best]),
             confidence: f64::from(scores[best]),
-            unknown,
+            unknown: matches!(decision, Decision::Unknown { .. }),
         });
+        sets.push((scores, learned.labels.binary_search(&file.label).ok()));
     }
     let pairs: Vec<(usize, usize)> = answers.iter().map(|a| (a.truth, a.given)).collect();
     Ok(Judged {
         confusion: Confusion::new(labels, &pairs),
         unknown: answers.iter().filter(|answer| answer.unknown).count(),
         calibration_error: expected_calibration_error(&confidences(&answers)),
+        sets: sets::measure(learned, &sets),
         answers,
     })
 }
@@ -164,6 +168,7 @@ fn report(
         "learned_from": known,
         "unknown": unknown,
         "calibration_error": round(judged.calibration_error),
+        "sets": sets::json(&judged.sets),
         "per_class": classes::json(confusion),
         "labels": confusion.labels(),
         "confusion": confusion.rows(),
@@ -194,6 +199,7 @@ fn report(
         tree.ms_per_sample,
         skipped.len()
     ))?;
+    sets::lines(context, &judged.sets)?;
     context.out.line("")?;
     classes::table(context, confusion, usize::MAX)?;
     if let Some(path) = html {

@@ -23,6 +23,7 @@ mod output;
 mod page;
 mod predict;
 mod samples;
+mod sets;
 mod train;
 mod wires;
 

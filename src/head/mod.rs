@@ -20,6 +20,7 @@ pub mod mlp;
 mod model;
 mod newton;
 pub mod normalize;
+pub mod novelty;
 pub mod prototype;
 mod regression;
 mod request;
@@ -28,15 +29,16 @@ mod samples;
 pub mod softmax;
 
 pub use calibration::{Calibration, Conformal};
-pub use learned::Learned;
+pub use learned::{Answer, Learned};
 pub(crate) use model::probabilities;
 pub use model::{Cosine, Linear, Mlp, Model};
 pub use normalize::{Normalization, Normalizer};
-pub use request::{ClassWeights, Request};
+pub use request::{COVERAGE, ClassWeights, Request};
 pub use samples::Samples;
 
 use crate::features::FeatureError;
 use crate::label::LabelError;
+use calibration::Calibrated;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -182,7 +184,7 @@ pub fn train(samples: &Samples, settings: Settings) -> Result<Box<dyn Head + Sen
     settings.check()?;
     samples.check_classes()?;
     let normalizer = Normalizer::fit(settings.normalization, samples);
-    Ok(match settings.kind {
+    let head: Box<dyn Head + Send> = match settings.kind {
         HeadKind::Softmax => Box::new(softmax::Softmax::train(samples, settings, normalizer)?),
         HeadKind::Ridge | HeadKind::Lda => Box::new(discriminant::Discriminant::train(
             samples, settings, normalizer,
@@ -191,7 +193,8 @@ pub fn train(samples: &Samples, settings: Settings) -> Result<Box<dyn Head + Sen
             Box::new(prototype::Prototype::train(samples, settings, normalizer)?)
         }
         HeadKind::Mlp => Box::new(mlp::Perceptron::train(samples, settings, normalizer)?),
-    })
+    };
+    Ok(Box::new(Calibrated(head)))
 }
 
 /// The head that `learned` came from, ready to go on with its settings. `samples` are those it learned from; where they are not
@@ -200,12 +203,13 @@ pub fn resume(learned: &Learned, samples: Samples) -> Result<Box<dyn Head + Send
     learned.validate()?;
     samples.check_classes()?;
     crate::features::check(samples.row(0), learned.width())?;
-    Ok(match learned.settings.kind {
+    let head: Box<dyn Head + Send> = match learned.settings.kind {
         HeadKind::Softmax => Box::new(softmax::Softmax::resume(samples, learned)),
         HeadKind::Ridge | HeadKind::Lda => {
             Box::new(discriminant::Discriminant::resume(samples, learned)?)
         }
         HeadKind::Prototype => Box::new(prototype::Prototype::resume(&samples, learned)?),
         HeadKind::Mlp => Box::new(mlp::Perceptron::resume(samples, learned)),
-    })
+    };
+    Ok(Box::new(Calibrated(head)))
 }

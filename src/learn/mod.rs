@@ -56,7 +56,8 @@ pub fn finish(
 ) -> Result<(Box<dyn Head + Send>, Report), LearnError> {
     let mut head = head::train(samples, choice.settings)?;
     if let Some(held_out) = &choice.held_out {
-        head.calibrate(calibrate::calibrate(held_out, request.false_alarm_rate));
+        let calibration = calibrate::calibrate(samples, held_out, request.false_alarm_rate);
+        head.calibrate(calibration);
     }
     head.learned().validate()?;
     let report = Report {
