@@ -1,4 +1,4 @@
-//! Decisions: scores to a label or to *unknown*. Pure.
+//! Decisions: scores to a label, to a set of labels, or to *unknown*. Pure.
 
 /// What the board says.
 #[derive(Clone, Debug, PartialEq)]

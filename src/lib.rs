@@ -21,7 +21,7 @@
 //! 5. [`features`]: the vector, and the recipe that says how it came to be.
 //! 6. [`head`]: what is trained. Five kinds behind one seam; ridge and LDA are two readings of one regression.
 //! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.
-//! 8. [`decision`]: scores to a label or to *unknown*. Pure.
+//! 8. [`decision`]: scores to a label, to a set of labels, or to *unknown*. Pure.
 //! 9. [`store`]: everything that has to survive.
 //! 10. [`board`]: which board this is, what hangs on it, and what it has to keep to.
 //! 11. [`device`]: buttons, lamps and sensors on the board's header.

@@ -6,7 +6,8 @@ use fieldhead::backbone::Card;
 use fieldhead::config::Settings;
 use fieldhead::features::npz::{self, Table};
 use fieldhead::features::{FeatureSet, Recipe};
-use fieldhead::head::{self, HeadKind, Normalization, Request};
+use fieldhead::head::{HeadKind, Normalization, Request};
+use fieldhead::learn;
 use fieldhead::preprocess::{Fit, View, decode};
 use fieldhead::source;
 use fieldhead::source::line::{Light, Line};
@@ -69,13 +70,13 @@ static PICTURES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
 });
 
 static HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let settings = head::Settings {
-        kind: HeadKind::Softmax,
-        normalization: Normalization::Standardize,
-        penalty: 1.0,
-        class_weights: head::ClassWeights::Balanced,
+    let request = Request {
+        kind: Some(HeadKind::Softmax),
+        normalization: Some(Normalization::Standardize),
+        ..Request::default()
     };
-    let trained = head::train(&blobs(&Blob::FEW, 1), settings).unwrap();
+    let (trained, _) = learn::train(&blobs(&Blob::FEW, 1), &request).unwrap();
+    assert!(trained.learned().calibration.novelty.is_some());
     let record = HeadRecord {
         recipe: Recipe {
             backbone: "test".into(),
@@ -90,7 +91,7 @@ static HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
             width: 40,
         },
         learned: trained.learned().clone(),
-        request: Request::default(),
+        request,
         chosen_upto_id: 3,
         native: true,
         time_us: 9,
