@@ -10,17 +10,20 @@ use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
 
-const SOURCE_HELP: &str = "Where pictures come from:
+/// Where pictures come from, for the help of every verb with `--source`.
+macro_rules! sources {
+    () => {
+        "Sources:
   camera[:DEVICE][,width=W,height=H,format=F]
-      a V4L2 camera; F is yuyv, mjpeg, rgb or grey
-  command:PROGRAM …
-      a program that writes JPEG pictures on its standard output
+                     a V4L2 camera; F is yuyv, mjpeg, rgb or grey
+  command:PROGRAM …  a program that writes JPEG pictures on its standard output
   command,format=F,width=W,height=H:PROGRAM …
-      a program that writes raw frames
-  file:PATH
-      a photo, or a folder of photos
+                     a program that writes raw frames
+  file:PATH          a photo, or a folder of photos
   line:SEED[,light=evening][,part=gear]
-      the simulated line";
+                     the simulated line\n\n"
+    };
+}
 
 /// A classifier that learns where it works.
 #[derive(Debug, Parser)]
@@ -62,7 +65,7 @@ pub enum Verb {
     Demo(Demo),
     /// Take in labelled samples
     #[command(
-        after_help = "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27"
+        after_help = concat!(sources!(), "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27")
     )]
     Collect(Collect),
     /// Train a head on the samples of the field
@@ -75,7 +78,7 @@ pub enum Verb {
     Eval(Eval),
     /// Say what photos show
     #[command(
-        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5"
+        after_help = concat!(sources!(), "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5")
     )]
     Predict(Predict),
     /// Learn from one mistake at once
@@ -154,7 +157,7 @@ pub struct Collect {
     #[arg(long, requires = "source")]
     pub label: Option<String>,
     /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
-    #[arg(long, conflicts_with = "from", long_help = SOURCE_HELP)]
+    #[arg(long, conflicts_with = "from")]
     pub source: Option<String>,
     /// How many to take; without it all that a recording has, one from a live source, and with buttons no end
     #[arg(long, value_name = "N", requires = "source")]
@@ -210,7 +213,7 @@ pub struct Predict {
     )]
     pub paths: Vec<PathBuf>,
     /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
-    #[arg(long, long_help = SOURCE_HELP)]
+    #[arg(long)]
     pub source: Option<String>,
     /// How many frames to take from a source
     #[arg(long, value_name = "N", requires = "source")]

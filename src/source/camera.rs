@@ -37,6 +37,7 @@ const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
 const ENOTTY: i32 = 25;
 const ENOSPC: i32 = 28;
+const ENOSYS: i32 = 38;
 
 /// What `camera[:DEVICE][,width=…,height=…,format=…]` asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -280,7 +281,7 @@ pub(super) fn fault(device: &str, error: io::Error) -> LiveError {
         (io::ErrorKind::PermissionDenied, _) => LiveError::Denied { device },
         (io::ErrorKind::ResourceBusy, _) => LiveError::Busy { device },
         (_, Some(ENODEV | ENXIO)) => LiveError::Unplugged { device },
-        (_, Some(ENOTTY | EINVAL)) => LiveError::NotACamera {
+        (_, Some(ENOTTY | EINVAL | ENOSYS)) => LiveError::NotACamera {
             device,
             what: format!("its driver does not know what was asked ({error})"),
         },
