@@ -3,7 +3,7 @@
 //! `cargo bench --bench stream -- SAMPLES [WIDTH]` (default 3,000 samples of 1,280 features) prints a table a head, on one thread,
 //! and how far the scores are from those of a head trained from scratch on the same samples.
 
-use fieldhead::head::{self, Head, HeadKind, Normalization, Samples, Settings};
+use fieldhead::head::{self, ClassWeights, Head, HeadKind, Normalization, Samples, Settings};
 use fieldhead::random::SplitMix64;
 use std::time::Instant;
 
@@ -33,6 +33,7 @@ fn stream(kind: HeadKind, n: usize, width: usize) -> Result<Box<dyn Head + Send>
         kind,
         normalization: Normalization::L2,
         penalty: 0.1,
+        class_weights: ClassWeights::Balanced,
     };
     let mut source = Source::new(width);
     let mut head = head::train(&source.samples(START)?, settings)?;

@@ -4,7 +4,7 @@
 //! silently ignored.
 
 use crate::features::FeatureSet;
-use crate::head::HeadKind;
+use crate::head::{ClassWeights, HeadKind, Request};
 use crate::preprocess::Fit;
 use serde::Deserialize;
 use std::io::Write;
@@ -16,8 +16,6 @@ pub const FILE_NAME: &str = "field.toml";
 const MAX_BYTES: u64 = 64 * 1024;
 /// Default room for kept pictures. At about 40 KB each that is 12,000 samples, an eighth of an 8 GB card.
 const PHOTOS_MB: u32 = 512;
-/// Default share of known samples that may be called unknown.
-const FALSE_ALARM_RATE: f64 = 0.02;
 
 /// What can be wrong with the settings.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +38,8 @@ struct Raw {
     head: Option<String>,
     photos_mb: Option<u32>,
     false_alarm_rate: Option<f64>,
+    coverage: Option<f64>,
+    class_weights: Option<String>,
 }
 
 /// Checked settings.
@@ -47,25 +47,32 @@ struct Raw {
 pub struct Settings {
     /// Name or folder of the backbone.
     pub backbone: String,
-    pub fit: Fit,
-    pub features: FeatureSet,
+    /// `None` lets the samples decide.
+    pub fit: Option<Fit>,
+    pub features: Option<FeatureSet>,
     /// Kind of head that `train` makes; `None` lets the samples decide.
     pub head: Option<HeadKind>,
     /// Room for kept pictures in all, in bytes.
     pub photo_budget_bytes: u64,
     /// Share of known samples that may be called unknown, 0 to 0.5.
     pub false_alarm_rate: f64,
+    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999.
+    pub coverage: f64,
+    pub class_weights: ClassWeights,
 }
 
 impl Default for Settings {
     fn default() -> Self {
+        let request = Request::default();
         Settings {
             backbone: crate::backbone::DEFAULT.into(),
-            fit: Fit::default(),
-            features: FeatureSet::default(),
+            fit: None,
+            features: None,
             head: None,
             photo_budget_bytes: u64::from(PHOTOS_MB) << 20,
-            false_alarm_rate: FALSE_ALARM_RATE,
+            false_alarm_rate: request.false_alarm_rate,
+            coverage: request.coverage,
+            class_weights: request.class_weights,
         }
     }
 }
@@ -86,26 +93,33 @@ impl Settings {
     pub fn parse(text: &str) -> Result<Settings, String> {
         let raw: Raw = toml::from_str(text).map_err(|e| e.to_string().trim().to_owned())?;
         let defaults = Settings::default();
-        let false_alarm_rate = raw.false_alarm_rate.unwrap_or(defaults.false_alarm_rate);
-        if !(0.0..=0.5).contains(&false_alarm_rate) {
-            return Err(format!(
-                "false_alarm_rate is {false_alarm_rate}, expected 0 to 0.5"
-            ));
-        }
-        let head = match raw.head.as_deref() {
-            None | Some("auto") => None,
-            Some(kind) => Some(kind.parse().map_err(|e| format!("head: {e}"))?),
-        };
-        Ok(Settings {
+        let settings = Settings {
             backbone: raw.backbone.unwrap_or(defaults.backbone),
-            fit: parsed(raw.fit, "fit")?,
-            features: parsed(raw.features, "features")?,
-            head,
+            fit: fixed(raw.fit, "fit")?,
+            features: fixed(raw.features, "features")?,
+            head: fixed(raw.head, "head")?,
             photo_budget_bytes: raw
                 .photos_mb
                 .map_or(defaults.photo_budget_bytes, |mb| u64::from(mb) << 20),
-            false_alarm_rate,
-        })
+            false_alarm_rate: raw.false_alarm_rate.unwrap_or(defaults.false_alarm_rate),
+            coverage: raw.coverage.unwrap_or(defaults.coverage),
+            class_weights: fixed(raw.class_weights, "class_weights")?.unwrap_or_default(),
+        };
+        settings.request().check().map_err(|e| e.to_string())?;
+        Ok(settings)
+    }
+
+    /// What these settings ask of a head.
+    pub fn request(&self) -> Request {
+        Request {
+            kind: self.head,
+            fit: self.fit,
+            set: self.features,
+            class_weights: self.class_weights,
+            false_alarm_rate: self.false_alarm_rate,
+            coverage: self.coverage,
+            ..Request::default()
+        }
     }
 
     /// Writes a commented file into a new field folder; one that is there already is left alone.
@@ -127,31 +141,40 @@ impl Settings {
     }
 
     fn to_text(&self) -> String {
-        let head = self.head.map_or("auto".to_owned(), |kind| kind.to_string());
+        fn shown(value: Option<impl ToString>) -> String {
+            value.map_or("auto".into(), |value| value.to_string())
+        }
         format!(
             "# Settings of this field. A later choice of backbone, fit or features needs no new photos.\n\
              backbone = {backbone}          # name, or folder with card.toml\n\
-             fit = \"{fit}\"              # squash | crop | letterbox\n\
-             features = \"{features}\"          # final | multi (final and pooled inner stages)\n\
+             fit = \"{fit}\"              # auto | squash | crop | letterbox | both\n\
+             features = \"{features}\"          # auto | final | multi (final and pooled inner stages)\n\
              head = \"{head}\"               # auto | softmax | ridge | prototype | lda | mlp\n\
              photos_mb = {photos_mb}             # room for kept pictures\n\
-             false_alarm_rate = {rate}     # share of known samples that may be called unknown\n",
+             false_alarm_rate = {rate}     # share of known samples that may be called unknown\n\
+             coverage = {coverage}              # share of answers whose set holds the right label\n\
+             class_weights = \"{class_weights}\"   # balanced | none\n",
             backbone = toml::Value::from(self.backbone.as_str()),
-            fit = self.fit,
-            features = self.features,
+            fit = shown(self.fit),
+            features = shown(self.features),
+            head = shown(self.head),
             photos_mb = self.photo_budget_bytes >> 20,
             rate = self.false_alarm_rate,
+            coverage = self.coverage,
+            class_weights = self.class_weights,
         )
     }
 }
 
-fn parsed<T: std::str::FromStr + Default>(text: Option<String>, key: &str) -> Result<T, String>
+/// What a key fixes; `auto`, or no key, leaves it to the samples.
+fn fixed<T: std::str::FromStr>(text: Option<String>, key: &str) -> Result<Option<T>, String>
 where
     T::Err: std::fmt::Display,
 {
-    text.map_or(Ok(T::default()), |text| {
-        text.parse().map_err(|e| format!("{key}: {e}"))
-    })
+    match text.as_deref() {
+        None | Some("auto") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|e| format!("{key}: {e}")),
+    }
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -171,11 +194,13 @@ mod tests {
     fn what_is_written_is_read_back() {
         let settings = Settings {
             backbone: "a \"quoted\" \\ name".into(),
-            fit: Fit::Crop,
-            features: FeatureSet::Multi,
+            fit: Some(Fit::Crop),
+            features: Some(FeatureSet::Multi),
             head: Some(HeadKind::Ridge),
             photo_budget_bytes: 7 << 20,
             false_alarm_rate: 0.1,
+            coverage: 0.95,
+            class_weights: ClassWeights::None,
         };
         assert_eq!(Settings::parse(&settings.to_text()), Ok(settings));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
@@ -188,7 +213,10 @@ mod tests {
             ("fit = \"cover\"", "cover"),
             ("features = multi", "features"),
             ("head = \"tree\"", "tree"),
-            ("false_alarm_rate = 2.0", "false_alarm_rate"),
+            ("false_alarm_rate = 2.0", "false alarm rate"),
+            ("coverage = 1.5", "coverage is 1.5"),
+            ("coverage = nan", "coverage is NaN"),
+            ("class_weights = \"rare\"", "rare"),
         ] {
             let error = Settings::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

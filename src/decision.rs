@@ -1,4 +1,4 @@
-//! Decisions: scores to a label or to *unknown*. Pure.
+//! Decisions: scores to a label, to a set of labels, or to *unknown*. Pure.
 
 /// What the board says.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,16 @@ pub enum Decision {
     },
 }
 
+impl Decision {
+    /// The label, where it is known.
+    pub fn label(&self) -> Option<&str> {
+        match self {
+            Decision::Known { label, .. } => Some(label),
+            Decision::Unknown { .. } => None,
+        }
+    }
+}
+
 /// Index of the highest score; the first of equals.
 pub fn best(scores: &[f32]) -> usize {
     let mut best = 0;
@@ -25,14 +35,19 @@ pub fn best(scores: &[f32]) -> usize {
     best
 }
 
-/// The label with the highest probability, or *unknown* when that is below `unknown_below`.
+/// The label with the highest probability, or *unknown* when `unknown_score` is above `unknown_above`.
 ///
 /// `labels` and `scores` have one entry a class; without any, nothing is known.
-pub fn decide(labels: &[String], scores: &[f32], unknown_below: f32) -> Decision {
+pub fn decide(
+    labels: &[String],
+    scores: &[f32],
+    unknown_score: f64,
+    unknown_above: f64,
+) -> Decision {
     let best = best(scores);
     let nearest = labels.get(best).cloned().unwrap_or_default();
     let confidence = scores.get(best).copied().unwrap_or(0.0);
-    if labels.is_empty() || confidence < unknown_below {
+    if labels.is_empty() || unknown_score > unknown_above {
         Decision::Unknown {
             nearest,
             confidence,
@@ -43,6 +58,15 @@ pub fn decide(labels: &[String], scores: &[f32], unknown_below: f32) -> Decision
             confidence,
         }
     }
+}
+
+/// The labels that a conformal set holds, most probable first: those whose probability is at least `least`; all without one. A set is
+/// empty where no label is as probable as the right one usually is.
+pub fn set(scores: &[f32], least: Option<f32>) -> Vec<usize> {
+    let least = least.unwrap_or(0.0);
+    let mut set: Vec<usize> = (0..scores.len()).filter(|&i| scores[i] >= least).collect();
+    set.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    set
 }
 
 #[cfg(test)]
@@ -59,17 +83,33 @@ mod tests {
             label: label.into(),
             confidence,
         };
-        assert_eq!(decide(&labels(), &[0.2, 0.5, 0.3], 0.0), known("b", 0.5));
-        assert_eq!(decide(&labels(), &[0.4, 0.4, 0.2], 0.4), known("a", 0.4));
+        assert_eq!(
+            decide(&labels(), &[0.2, 0.5, 0.3], 1.0, 1.0),
+            known("b", 0.5)
+        );
+        assert_eq!(
+            decide(&labels(), &[0.4, 0.4, 0.2], 0.0, 1.0),
+            known("a", 0.4)
+        );
     }
 
     #[test]
-    fn a_low_score_is_unknown_and_names_the_nearest() {
+    fn a_high_unknown_score_is_unknown_and_names_the_nearest() {
         let unknown = Decision::Unknown {
             nearest: "b".into(),
             confidence: 0.5,
         };
-        assert_eq!(decide(&labels(), &[0.2, 0.5, 0.3], 0.6), unknown);
-        assert!(matches!(decide(&[], &[], 0.0), Decision::Unknown { .. }));
+        assert_eq!(decide(&labels(), &[0.2, 0.5, 0.3], 1.5, 1.0), unknown);
+        assert!(matches!(
+            decide(&[], &[], 0.0, 1.0),
+            Decision::Unknown { .. }
+        ));
+    }
+
+    #[test]
+    fn a_set_holds_what_is_probable_enough_most_probable_first() {
+        assert_eq!(set(&[0.2, 0.5, 0.3], Some(0.3)), [1, 2]);
+        assert!(set(&[0.2, 0.5, 0.3], Some(0.6)).is_empty());
+        assert_eq!(set(&[0.2, 0.5, 0.3], None), [1, 2, 0]);
     }
 }

@@ -1,11 +1,13 @@
 //! Feature vectors, and the recipe by which pixels became them.
 //!
-//! Owns: the fixed-width, finite vector a head learns from, and its identity ([`Recipe`]). Does not own: running the
-//! network (`backbone`), or scaling features for a particular head (`head`).
+//! Owns: the fixed-width, finite vector a head learns from, its identity ([`Recipe`]), and many of them as a file ([`npz`]). Does not
+//! own: running the network (`backbone`), or scaling features for a particular head (`head`).
 //!
 //! Invariant: two vectors may be compared, or stand in one training set, only when their recipes are equal.
 
-use crate::preprocess::View;
+pub mod npz;
+
+use crate::preprocess::{Fit, View};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -71,6 +73,18 @@ impl Recipe {
         hasher.finalize().into()
     }
 
+    /// This recipe with another fit.
+    pub fn with_fit(&self, fit: Fit) -> Recipe {
+        let view = View {
+            fit,
+            ..self.view.clone()
+        };
+        Recipe {
+            view,
+            ..self.clone()
+        }
+    }
+
     /// Whether vectors of both recipes mean the same.
     pub fn same_space(&self, other: &Recipe) -> bool {
         self.backbone_hash == other.backbone_hash
@@ -108,6 +122,15 @@ pub fn join(parts: &[Vec<f32>], set: FeatureSet) -> Result<Vec<f32>, FeatureErro
     };
     check(&joined, joined.len())?;
     Ok(joined)
+}
+
+/// The mean of the vectors of several views of one picture, all of one width.
+pub fn mean(views: &[Vec<f32>]) -> Vec<f32> {
+    let width = views.first().map_or(0, Vec::len);
+    let sum = |at: usize| views.iter().map(|view| f64::from(view[at])).sum::<f64>();
+    (0..width)
+        .map(|at| (sum(at) / views.len() as f64) as f32)
+        .collect()
 }
 
 /// Refuses a vector of another width, or with a number that is not finite.

@@ -4,16 +4,16 @@
 //! vector into the user's own labels. Every acknowledged sample and every head survives a pulled plug.
 //!
 //! ```text
-//! source ──► preprocess ──► backbone ──► features ──► head ──► decision
+//! source ──► preprocess ──► backbone ──► features ──► head ──► decision ──► lamps
 //!  files       u8 picture     int8         f32[D]      scores    label | unknown
-//!  line                       frozen                     ▲
-//!                                                        │ learn, forget
-//!                              store: samples · features · photos · heads · journal   (one crash-safe file)
+//!  camera                     frozen                     ▲
+//!  command                                               │ learn, forget ◄── buttons
+//!  line                        store: samples · features · photos · heads · journal   (one crash-safe file)
 //! ```
 //!
 //! ## Rooms, in reading order
 //! 1. [`pipeline`]: the only file that knows the order of the others. Begin here.
-//! 2. [`source`]: files, folders, and the simulated line.
+//! 2. [`source`]: files, folders, cameras, other programs, and the simulated line.
 //! 3. [`preprocess`]: bytes to a picture, a picture to the backbone's input. Pure.
 //! 4. [`backbone`]: finding, checking, loading and running the network. Its inside, in reading order: `onnx` (what the file says),
 //!    `lower` (quantized operators to integer steps), `program` (running them), `kernels` (one file an instruction set; the only
@@ -21,9 +21,11 @@
 //! 5. [`features`]: the vector, and the recipe that says how it came to be.
 //! 6. [`head`]: what is trained. Five kinds behind one seam; ridge and LDA are two readings of one regression.
 //! 7. [`learn`]: choosing settings on the samples at hand: splits, cross-validation, calibration, metrics. Pure.
-//! 8. [`decision`]: scores to a label or to *unknown*. Pure.
+//! 8. [`decision`]: scores to a label, to a set of labels, or to *unknown*. Pure.
 //! 9. [`store`]: everything that has to survive.
-//! 10. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
+//! 10. [`board`]: which board this is, what hangs on it, and what it has to keep to.
+//! 11. [`device`]: buttons, lamps and sensors on the board's header.
+//! 12. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
 //!
 //! The binary adds `cli/`, one file a verb, where all printing is.
 //!
@@ -42,8 +44,10 @@
 #![deny(unsafe_code)]
 
 pub mod backbone;
+pub mod board;
 pub mod config;
 pub mod decision;
+pub mod device;
 pub mod features;
 pub mod head;
 pub mod label;

@@ -1,22 +1,31 @@
-//! The way of the data: the only file that knows the order of the rooms.
+//! The way of the data: the only room that knows the order of the others.
 //!
 //! Owns: picture → features ([`Embedder`]), samples into the store ([`take_in`], [`add`]), samples out of it as a training set
-//! ([`training_set`]), and the changes of the head ([`train`], [`correct`], [`relabel`], [`forget`]). Does not own: any arithmetic,
-//! any file, any printing.
+//! ([`training_set`]), the choice of how pictures are seen ([`choose`]), and the changes of the head ([`train`], [`correct`],
+//! [`relabel`], [`forget`], [`ClassChange`]). Does not own: any arithmetic, any file, any printing.
 //!
 //! Invariant: a change is computed first and committed last, in one transaction; a failure on the way leaves the field as it was.
 
-use crate::backbone::{Backbone, BackboneError, Found};
+mod choose;
+mod classes;
+mod embedder;
+mod set;
+
+pub use choose::{Chosen, candidates, choose};
+pub use classes::ClassChange;
+pub use embedder::Embedder;
+pub use set::{Photos, TrainingSet, group, store_joined, training_set};
+
+use crate::backbone::BackboneError;
 use crate::config::Settings;
-use crate::features::{FeatureError, FeatureSet, Hash, Recipe};
-use crate::head::{self, Head, HeadError, Request, Samples};
+use crate::features::{FeatureError, Hash, Recipe};
+use crate::head::{self, Head, HeadError, Request};
 use crate::label::{self, LabelError};
 use crate::learn::{self, LearnError, Report};
-use crate::preprocess::{self, Fit, Image, PreprocessError};
+use crate::preprocess::{self, Image, PreprocessError};
 use crate::source::Payload;
-use crate::store::{HeadRecord, NewSample, Origin, Photo, Rows, Sample, Store, StoreError};
+use crate::store::{HeadRecord, NewSample, Origin, Photo, Sample, Store, StoreError};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
 
 /// The most bytes one kept picture may take. At 320 pixels and JPEG quality 90 a photo takes 30 to 60 KB.
 const KEPT_PHOTO_BYTES: usize = 128 * 1024;
@@ -67,75 +76,12 @@ pub enum PipelineError {
         "sample {id} shows the same picture as sample {twin}, which has that label already; take it out with `fieldhead forget --sample {id}`"
     )]
     Twin { id: u64, twin: u64 },
+    #[error("the field has no class '{class}'; `fieldhead class` lists those that it has")]
+    NoClass { class: String },
+    #[error("there is a class '{class}' already; `fieldhead class merge` makes one class of two")]
+    ClassThere { class: String },
     #[error("the field has no samples; collect some with `fieldhead collect --from DIR`")]
     NoSamples,
-}
-
-/// A loaded backbone with the view in which it sees pictures.
-pub struct Embedder {
-    backbone: Backbone,
-    recipe: Recipe,
-}
-
-impl Embedder {
-    /// `kernel` as for [`Backbone::load`].
-    pub fn load(
-        found: &Found,
-        fit: Fit,
-        set: FeatureSet,
-        kernel: Option<&str>,
-    ) -> Result<Embedder, PipelineError> {
-        let backbone = Backbone::load(found, set, kernel)?;
-        let recipe = backbone.recipe(fit);
-        Ok(Embedder { backbone, recipe })
-    }
-
-    /// The embedder for a head: same backbone (by hash), same view, same outputs.
-    pub fn for_recipe(
-        found: &Found,
-        recipe: &Recipe,
-        kernel: Option<&str>,
-    ) -> Result<Embedder, PipelineError> {
-        if found.card.sha256 != recipe.backbone_hash {
-            return Err(PipelineError::OtherBackbone {
-                head: recipe.backbone.clone(),
-                head_hash: crate::backbone::short(&recipe.backbone_hash),
-                given: found.card.name.clone(),
-                given_hash: crate::backbone::short(&found.card.sha256),
-            });
-        }
-        let embedder = Embedder::load(found, recipe.view.fit, recipe.set, kernel)?;
-        if !embedder.recipe.same_space(recipe) {
-            return Err(PipelineError::Features(FeatureError::Width {
-                expected: recipe.width as usize,
-                got: embedder.recipe.width as usize,
-            }));
-        }
-        Ok(embedder)
-    }
-
-    pub fn recipe(&self) -> &Recipe {
-        &self.recipe
-    }
-
-    pub fn backbone(&self) -> &Backbone {
-        &self.backbone
-    }
-
-    /// Features of one picture. `threads` as for [`Backbone::embed_on`].
-    pub fn embed(&self, image: &Image, threads: usize) -> Result<Vec<f32>, PipelineError> {
-        let view = &self.recipe.view;
-        let pixels = preprocess::fit_to(image, view.fit, view.width, view.height, view.pad)?;
-        Ok(self.backbone.embed_on(&pixels, threads)?)
-    }
-
-    /// Decodes and embeds one payload.
-    pub fn embed_payload(&self, it: &Payload, threads: usize) -> Result<Vec<f32>, PipelineError> {
-        match it {
-            Payload::Encoded(bytes) => self.embed(&preprocess::decode(bytes)?, threads),
-            Payload::Decoded(image) => self.embed(image, threads),
-        }
-    }
 }
 
 /// SHA-256 of a payload: of the file's bytes, or of the size and the pixels.
@@ -228,144 +174,21 @@ pub fn add(
     Ok(ids)
 }
 
-/// All samples of the field as a head learns them, in order of their ids.
-pub struct TrainingSet {
-    pub ids: Vec<u64>,
-    pub samples: Samples,
-}
-
-impl TrainingSet {
-    /// The rows whose id satisfies `keep`.
-    fn subset(&self, keep: impl Fn(u64) -> bool) -> Result<Samples, PipelineError> {
-        let rows: Vec<usize> = (0..self.ids.len()).filter(|&i| keep(self.ids[i])).collect();
-        Ok(self.samples.select(&rows)?)
-    }
-}
-
-/// Reads the samples of the field under a recipe. `embed` is called for those that were never embedded by it, with their kept
-/// picture; what it gives is stored.
-pub fn training_set(
-    store: &Store,
-    recipe: &Recipe,
-    embed: impl FnOnce(&[(u64, Vec<u8>)]) -> Result<Vec<Vec<f32>>, PipelineError>,
-) -> Result<TrainingSet, PipelineError> {
-    let samples = store.samples()?;
-    if samples.is_empty() {
-        return Err(PipelineError::NoSamples);
-    }
-    let stored = store.features(recipe)?;
-    let missing: Vec<u64> = samples
-        .keys()
-        .filter(|id| stored.ids.binary_search(id).is_err())
-        .copied()
-        .collect();
-    let rows = if missing.is_empty() && stored.ids.len() == samples.len() {
-        stored.numbers
-    } else {
-        let new = embed_missing(store, recipe, &missing, samples.len(), embed)?;
-        merge(&samples, &stored, new, recipe.width as usize)
-    };
-    let set = assemble(&samples, rows, recipe)?;
-    Ok(TrainingSet {
-        ids: samples.into_keys().collect(),
-        samples: set,
-    })
-}
-
-/// Stored and new rows in order of the samples.
-fn merge(
-    samples: &BTreeMap<u64, Sample>,
-    stored: &Rows,
-    new: Vec<(u64, Vec<f32>)>,
-    width: usize,
-) -> Vec<f32> {
-    let mut new: BTreeMap<u64, Vec<f32>> = new.into_iter().collect();
-    let mut rows = Vec::with_capacity(samples.len() * width);
-    for id in samples.keys() {
-        match stored.ids.binary_search(id) {
-            Ok(index) => rows.extend(&stored.numbers[index * width..(index + 1) * width]),
-            Err(_) => rows.extend(new.remove(id).unwrap_or_default()),
-        }
-    }
-    rows
-}
-
-fn embed_missing(
-    store: &Store,
-    recipe: &Recipe,
-    missing: &[u64],
-    all: usize,
-    embed: impl FnOnce(&[(u64, Vec<u8>)]) -> Result<Vec<Vec<f32>>, PipelineError>,
-) -> Result<Vec<(u64, Vec<f32>)>, PipelineError> {
-    let mut photos = Vec::new();
-    for &id in missing {
-        if let Some(photo) = store.photo(id)? {
-            photos.push((id, photo));
-        }
-    }
-    if photos.len() < missing.len() {
-        return Err(PipelineError::NoPicture {
-            missing: missing.len() - photos.len(),
-            all,
-        });
-    }
-    let vectors = embed(&photos)?;
-    let rows: Vec<(u64, Vec<f32>)> = photos.into_iter().map(|(id, _)| id).zip(vectors).collect();
-    store.write(|tx| {
-        rows.iter()
-            .try_for_each(|(id, vector)| tx.put_features(recipe, *id, vector))
-    })?;
-    Ok(rows)
-}
-
-fn assemble(
-    samples: &BTreeMap<u64, Sample>,
-    rows: Vec<f32>,
-    recipe: &Recipe,
-) -> Result<Samples, PipelineError> {
-    let mut names: Vec<String> = samples.values().map(|s| s.label.clone()).collect();
-    names.sort();
-    names.dedup();
-    let (mut labels, mut groups) = (Vec::new(), Vec::new());
-    for sample in samples.values() {
-        labels.push(names.binary_search(&sample.label).unwrap_or(0) as u32);
-        groups.push(group(&sample.burst));
-    }
-    Ok(Samples::new(
-        recipe.width as usize,
-        rows,
-        labels,
-        names,
-        groups,
-    )?)
-}
-
-/// The number of a burst: equal bursts have equal numbers.
-pub fn group(burst: &str) -> u64 {
-    let digest = Sha256::digest(burst.as_bytes());
-    u64::from_le_bytes(digest[..8].try_into().unwrap_or_default())
-}
-
 /// A head that was computed and waits for its commit.
 pub struct Change {
     pub record: HeadRecord,
     pub report: Option<Report>,
 }
 
-/// Trains a head from scratch on everything in the set.
-pub fn train(
-    set: &TrainingSet,
-    recipe: &Recipe,
-    request: &Request,
-    time_us: u64,
-) -> Result<Change, PipelineError> {
-    let (head, report) = learn::train(&set.samples, request)?;
+/// Trains a head from scratch with the settings and on the samples that were chosen.
+pub fn train(chosen: &Chosen, request: &Request, time_us: u64) -> Result<Change, PipelineError> {
+    let (head, report) = learn::finish(&chosen.set.samples, request, &chosen.choice)?;
     Ok(Change {
         record: HeadRecord {
-            recipe: recipe.clone(),
+            recipe: chosen.recipe.clone(),
             learned: head.learned().clone(),
             request: request.clone(),
-            chosen_upto_id: set.ids.last().copied().unwrap_or(0),
+            chosen_upto_id: chosen.set.ids.last().copied().unwrap_or(0),
             native: true,
             time_us,
         },
@@ -444,34 +267,38 @@ pub fn relabel(
     })
 }
 
-/// The head as if sample `id` had never been collected: settings are chosen again without it, and what was learned after
-/// training is learned again in the same order. Where the samples it was trained on are of one class without it, settings are
-/// chosen on all that are left.
+/// The head as if sample `id` had never been collected: everything is chosen again without it, and what was learned after training
+/// is learned again in the same order. Where the samples it was trained on are of one class without it, everything is chosen on
+/// all that are left. `candidates`, `set_of` and `out_of_time` as for [`choose`], with all samples of the field.
 pub fn forget(
     record: &HeadRecord,
-    set: &TrainingSet,
     id: u64,
+    candidates: &[Recipe],
+    mut set_of: impl FnMut(&Recipe) -> Result<TrainingSet, PipelineError>,
+    out_of_time: impl Fn() -> bool,
     time_us: u64,
 ) -> Result<HeadRecord, PipelineError> {
     check_native(record)?;
-    let left = set.ids.iter().copied().filter(|&other| other != id);
-    let trained_on = set.subset(|other| other != id && other <= record.chosen_upto_id)?;
-    let (base, chosen_upto_id) = if trained_on.check_classes().is_ok() {
-        (trained_on, record.chosen_upto_id)
-    } else {
-        (
-            set.subset(|other| other != id)?,
-            left.clone().next_back().unwrap_or(0),
-        )
+    let all = set_of(candidates.first().ok_or(PipelineError::NoSamples)?)?;
+    let trained_on = all.subset(|other| other != id && other <= record.chosen_upto_id);
+    let last = all.ids.iter().rfind(|&&other| other != id).copied();
+    let upto = match trained_on.map(|set| set.samples.check_classes()) {
+        Ok(Ok(())) => record.chosen_upto_id,
+        _ => last.unwrap_or(0),
     };
-    let (mut head, _) = learn::train(&base, &record.request)?;
-    for later in left.filter(|&other| other > chosen_upto_id) {
-        let member = member(set, later)?;
+    let base = |recipe: &Recipe| set_of(recipe)?.subset(|other| other != id && other <= upto);
+    let chosen = choose(candidates, &record.request, base, out_of_time)?;
+    let (mut head, _) = learn::finish(&chosen.set.samples, &record.request, &chosen.choice)?;
+    let all = set_of(&chosen.recipe)?;
+    let later = |other: &&u64| **other > upto && **other != id;
+    for &other in all.ids.iter().filter(later) {
+        let member = member(&all, other)?;
         head.learn(&member.features, &member.label, member.group)?;
     }
     Ok(HeadRecord {
+        recipe: chosen.recipe,
         learned: head.learned().clone(),
-        chosen_upto_id,
+        chosen_upto_id: upto,
         time_us,
         ..record.clone()
     })

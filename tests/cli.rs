@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use support::Bench;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 18] = [
     "demo",
     "collect",
     "train",
@@ -14,6 +14,7 @@ const VERBS: [&str; 16] = [
     "correct",
     "forget",
     "samples",
+    "class",
     "history",
     "rollback",
     "export",
@@ -22,6 +23,7 @@ const VERBS: [&str; 16] = [
     "fewshot",
     "bench",
     "backbones",
+    "board",
 ];
 
 #[test]
@@ -204,6 +206,58 @@ fn backbones_are_ranked_on_the_samples_of_the_field() {
         assert!(number("h_score") > 0.0 && number("h_score") < 2.0, "{one}");
         assert!(number("ms") > 0.0 && number("memory_mb") > 2.0, "{one}");
     }
+    let [best, second] = [&ranked[0], &ranked[1]].map(|one| one["name"].as_str().unwrap());
+    let why = ranked[0]["why"].as_str().unwrap();
+    assert!(why.contains(best) && why.contains(second), "{why}");
+    assert!(ranked[1]["why"].is_null());
+}
+
+#[test]
+fn a_backbone_that_lacks_kept_pictures_is_named_and_not_ranked() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    fs::create_dir(bench.path("field")).unwrap();
+    fs::write(bench.path("field/field.toml"), "photos_mb = 0").unwrap();
+    bench.ok(&["collect", "--from", "train"]);
+    let said = bench.ok(&["backbones", "--rank"]).stdout;
+    assert!(
+        said.contains("12 of 12 samples have no kept picture"),
+        "{said}"
+    );
+    assert!(said.contains("is the only one"), "{said}");
+    let ranked = bench.ok(&["backbones", "--rank", "--json"]).json();
+    assert_eq!(ranked[0]["rank"], 1);
+    assert_eq!(ranked[1]["without_picture"], 12);
+}
+
+#[test]
+fn a_set_holds_more_labels_the_surer_it_has_to_be() {
+    let bench = Bench::new();
+    bench.photos("train", 6, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    let set = |coverage: &str| {
+        let photo = "train/gear/00.jpg";
+        let ran = bench.ok(&["predict", "--coverage", coverage, photo, "--json"]);
+        let answer = ran.one();
+        assert!(answer["unknown_score"].is_number() && answer["unknown_above"].is_number());
+        (answer["set"].clone(), ran.stderr)
+    };
+    assert_eq!(set("0.9"), (serde_json::json!(["gear"]), String::new()));
+    // Eighteen were held out, and 99 % takes 99.
+    let (all, said) = set("0.99");
+    assert_eq!(all.as_array().unwrap().len(), 3);
+    assert!(said.contains("takes 99 held-out samples, and this head has 18"));
+    for wrong in ["1.5", "0", "nan", "most"] {
+        bench.refused(&["predict", "--coverage", wrong, "x"], 2, "0.5 to 0.999");
+    }
+    let judged = bench.ok(&["eval", "--from", "train", "--json"]).one();
+    let sets = judged["sets"].as_array().unwrap();
+    assert_eq!(sets.len(), 3);
+    assert!(
+        sets.iter()
+            .all(|set| set["covered"].as_f64() >= set["coverage"].as_f64())
+    );
 }
 
 #[test]
@@ -239,7 +293,8 @@ fn another_view_needs_no_new_photos() {
     let bench = Bench::new();
     bench.photos("train", 4, 1);
     bench.ok(&["collect", "--from", "train"]);
-    let squashed = bench.ok(&["train", "--json"]).one();
+    let fixed = ["--fit", "squash", "--features", "final", "train", "--json"];
+    let squashed = bench.ok(&fixed).one();
     fs::remove_dir_all(bench.path("train")).unwrap();
     let many = bench
         .ok(&["--fit", "crop", "--features", "multi", "train", "--json"])
@@ -323,6 +378,29 @@ fn fewshot_reports_every_head_and_number_of_shots() {
     ] {
         assert!(!results[0][key].is_null(), "{key}");
     }
+}
+
+#[test]
+fn fewshot_on_written_features_says_what_it_says_on_the_photos() {
+    let bench = Bench::new();
+    bench.photos("train", 4, 1);
+    bench.photos("val", 2, 2);
+    for name in ["train", "val"] {
+        bench.ok(&["features", "--from", name, "--out", &format!("{name}.npz")]);
+    }
+    let results = |train: &str, test: &str| {
+        // Written features are those of one view.
+        let words = "--shots 1,3 --heads auto,lda --fit squash --features final --json";
+        let words: Vec<&str> = words.split(' ').collect();
+        let ran = bench.ok(&[&["fewshot", "--train", train, "--test", test], &words[..]].concat());
+        let mut said = ran.one();
+        for result in said["results"].as_array_mut().unwrap() {
+            result["train_ms"].take();
+            assert!(!result["chosen"].take().as_object().unwrap().is_empty());
+        }
+        said
+    };
+    assert_eq!(results("train", "val"), results("train.npz", "val.npz"));
 }
 
 #[test]

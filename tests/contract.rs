@@ -5,8 +5,8 @@ mod support;
 use faer::Mat;
 use faer::prelude::Solve;
 use fieldhead::head::{
-    self, Head, HeadError, HeadKind, Learned, Linear, Model, Normalization, Request, Samples,
-    Settings,
+    self, ClassWeights, Head, HeadError, HeadKind, Learned, Linear, Model, Normalization, Request,
+    Samples, Settings,
 };
 use proptest::prelude::*;
 use support::{Blob, blobs};
@@ -19,12 +19,14 @@ fn settings(kind: HeadKind, normalization: Normalization) -> Settings {
             Normalization::Standardize => 10.0,
             _ => 0.1,
         },
+        class_weights: ClassWeights::Balanced,
     }
 }
 
-const NORMALIZATIONS: [Normalization; 3] = [
+const NORMALIZATIONS: [Normalization; 4] = [
     Normalization::None,
     Normalization::L2,
+    Normalization::Power,
     Normalization::Standardize,
 ];
 
@@ -182,6 +184,27 @@ fn what_was_learned_and_forgotten_leaves_no_trace() {
         let never = head.forget(&row, "class 0").unwrap_err();
         assert!(matches!(never, HeadError::NotLearned { .. }));
     });
+}
+
+#[test]
+fn what_novelty_is_measured_by_comes_and_goes_with_the_samples() {
+    for kind in HeadKind::ALL {
+        let samples = blobs(&Blob::FEW, 1);
+        let request = Request {
+            kind: Some(kind),
+            ..Request::default()
+        };
+        let (mut head, _) = fieldhead::learn::train(&samples, &request).unwrap();
+        let before = head.learned().calibration.clone();
+        let row: Vec<f32> = samples.row(1).iter().map(|x| 0.3 - x).collect();
+        let novel = head.learned().answer(&row).unwrap();
+        head.learn(&row, "another", 7).unwrap();
+        let learned = head.learned().answer(&row).unwrap();
+        assert!(learned.unknown_score < novel.unknown_score, "{kind}");
+        head.learned().validate().unwrap();
+        head.forget(&row, "another").unwrap();
+        assert_eq!(head.learned().calibration, before, "{kind}");
+    }
 }
 
 #[test]
@@ -361,7 +384,9 @@ fn lda_is_what_its_definition_says() {
 fn leaving_a_burst_out_exactly_equals_training_without_it() {
     for blob in [Blob::FEW, Blob::MANY] {
         let samples = blobs(&blob, 2);
-        let all = head::leave_out::leave_one_burst_out(&samples, &[0.3, 3.0]).unwrap();
+        let all =
+            head::leave_out::leave_one_burst_out(&samples, &[0.3, 3.0], ClassWeights::Balanced)
+                .unwrap();
         assert_eq!(all.len(), 4);
         for exact in all {
             for burst in [samples.groups[0], samples.groups[samples.n() - 1]] {
@@ -372,6 +397,7 @@ fn leaving_a_burst_out_exactly_equals_training_without_it() {
                     kind: exact.kind,
                     normalization: Normalization::None,
                     penalty: exact.penalty,
+                    class_weights: ClassWeights::Balanced,
                 };
                 let without = head::train(&samples.select(&rows).unwrap(), settings).unwrap();
                 for i in (0..samples.n()).filter(|&i| samples.groups[i] == burst) {
@@ -428,5 +454,32 @@ proptest! {
         let left = Samples::new(start.width(), flat, labels, names, vec![0; rows.len()]).unwrap();
         let scratch = head::train(&left, settings).unwrap();
         prop_assert!(distance(scratch.learned(), head.learned()) < 1e-4);
+    }
+}
+
+#[test]
+fn class_weights_decide_whether_a_rare_class_counts_as_much_as_a_common_one() {
+    // One feature beside a constant; 30 of the common class around 0, 3 of the rare one around 1, overlapping.
+    let mut rows = Vec::new();
+    let mut labels = Vec::new();
+    for i in 0..33u32 {
+        let rare = i % 11 == 10;
+        rows.extend([f32::from(u8::from(rare)) + (i % 5) as f32 * 0.3 - 0.6, 1.0]);
+        labels.push(u32::from(rare));
+    }
+    let names = vec!["common".to_owned(), "rare".to_owned()];
+    let samples = Samples::new(2, rows, labels, names, (0..33).collect()).unwrap();
+    for kind in [HeadKind::Softmax, HeadKind::Lda, HeadKind::Mlp] {
+        let rare = |class_weights| {
+            let settings = Settings {
+                class_weights,
+                ..settings(kind, Normalization::None)
+            };
+            let head = head::train(&samples, settings).unwrap();
+            f64::from(head.learned().scores(&[0.5, 1.0]).unwrap()[1])
+        };
+        let (balanced, none) = (rare(ClassWeights::Balanced), rare(ClassWeights::None));
+        assert!(balanced > none + 0.1, "{kind}: {balanced} {none}");
+        assert!((0.25..0.75).contains(&balanced), "{kind}: {balanced}");
     }
 }

@@ -1,28 +1,53 @@
-//! Files of every format version ever shipped open for ever: `tests/data/vN` holds a field and a head of version N.
+//! Files of every format version ever shipped open for ever: `tests/data/vN` holds a field and a head of version N. That of the
+//! version written today is made again, in an empty folder and with `FIELDHEAD_MODELS` set to `models`, by
+//!
+//! ```text
+//! fieldhead collect --label gear --source line:1,part=gear --count 2
+//! fieldhead collect --label screw --source line:1,part=screw --count 2
+//! fieldhead collect --label gear --source "line:1,part=hex nut"
+//! fieldhead train && fieldhead correct --label nut --sample 5
+//! fieldhead export field/head.fhead
+//! ```
 
 use fieldhead::config::Settings;
 use fieldhead::head::{self, HeadKind};
 use fieldhead::preprocess::decode;
-use fieldhead::store::{Event, Origin, Store, fhead};
+use fieldhead::store::{Event, HeadRecord, Origin, Store, fhead};
 use std::path::{Path, PathBuf};
 
-fn data(version: u64) -> PathBuf {
+fn data(version: u16) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/v{version}"))
+}
+
+fn versions() -> std::ops::RangeInclusive<u16> {
+    1..=fhead::FORMAT_VERSION
+}
+
+/// The bytes of a version's `.fhead`.
+fn head_file(version: u16) -> Vec<u8> {
+    std::fs::read(data(version).join("head.fhead")).unwrap()
 }
 
 #[test]
 fn there_is_a_sample_of_every_version() {
     let folders = std::fs::read_dir(data(1).parent().unwrap())
         .unwrap()
-        .count() as u64;
-    assert_eq!(folders, fieldhead::store::FORMAT_VERSION);
+        .count();
+    assert_eq!(folders, versions().count());
+    assert_eq!(fieldhead::store::FORMAT_VERSION, 1);
 }
 
 #[test]
-fn a_field_of_version_1_opens_and_goes_on() {
+fn a_field_of_every_version_opens_and_goes_on() {
+    for version in versions() {
+        opens_and_goes_on(&data(version));
+    }
+}
+
+fn opens_and_goes_on(data: &Path) {
     let dir = tempfile::tempdir().unwrap();
     for name in ["field.redb", "field.toml"] {
-        std::fs::copy(data(1).join(name), dir.path().join(name)).unwrap();
+        std::fs::copy(data.join(name), dir.path().join(name)).unwrap();
     }
     assert!(Settings::load(dir.path()).is_ok());
     let store = Store::open(dir.path()).unwrap();
@@ -58,11 +83,11 @@ fn a_field_of_version_1_opens_and_goes_on() {
         assert_eq!(record.learned.labels[best], samples[id].label);
     }
     // It goes on: the head learns once more and is stored beside the old ones.
-    let set =
-        fieldhead::pipeline::training_set(&store, &record.recipe, |_| Ok(Vec::new())).unwrap();
+    let set = fieldhead::pipeline::training_set(&store, &record.recipe, &[], |_, _| Ok(Vec::new()))
+        .unwrap();
     let mut head = head::resume(&record.learned, set.samples).unwrap();
     head.learn(&features.numbers[..width], "washer", 9).unwrap();
-    let next = fieldhead::store::HeadRecord {
+    let next = HeadRecord {
         learned: head.learned().clone(),
         ..record
     };
@@ -73,11 +98,34 @@ fn a_field_of_version_1_opens_and_goes_on() {
 }
 
 #[test]
-fn a_head_of_version_1_is_read_and_written_the_same() {
-    let bytes = std::fs::read(data(1).join("head.fhead")).unwrap();
-    let record = fhead::decode(&bytes).unwrap();
-    assert_eq!(record.learned.labels, ["gear", "nut", "screw"]);
-    assert_eq!(fhead::encode(&record).unwrap(), bytes);
+fn a_head_of_every_version_is_read_and_goes_on_as_the_newest() {
+    for version in versions() {
+        let record = fhead::decode(&head_file(version)).unwrap();
+        assert_eq!(record.learned.labels, ["gear", "nut", "screw"]);
+        let bytes = fhead::encode(&record).unwrap();
+        assert_eq!(fhead::decode(&bytes).unwrap(), record);
+        if version == fhead::FORMAT_VERSION {
+            assert_eq!(bytes, head_file(version));
+        }
+    }
+}
+
+#[test]
+fn a_head_of_version_1_keeps_the_view_that_it_was_trained_with() {
+    let record = fhead::decode(&head_file(1)).unwrap();
+    assert_eq!(record.request.fit, Some(record.recipe.view.fit));
+    assert_eq!(record.request.set, Some(record.recipe.set));
+    assert_eq!(record.request.coverage, 0.9);
+}
+
+#[test]
+fn a_head_of_a_later_version_is_told_as_such() {
+    let mut bytes = head_file(fhead::FORMAT_VERSION);
+    for version in [0, fhead::FORMAT_VERSION + 1] {
+        bytes[8..10].copy_from_slice(&version.to_le_bytes());
+        let refused = fhead::decode(&bytes).unwrap_err();
+        assert_eq!(refused, fhead::FheadError::Version { got: version });
+    }
 }
 
 #[test]

@@ -4,8 +4,10 @@ mod support;
 
 use fieldhead::backbone::Card;
 use fieldhead::config::Settings;
+use fieldhead::features::npz::{self, Table};
 use fieldhead::features::{FeatureSet, Recipe};
-use fieldhead::head::{self, HeadKind, Normalization, Request};
+use fieldhead::head::{HeadKind, Normalization, Request};
+use fieldhead::learn;
 use fieldhead::preprocess::{Fit, View, decode};
 use fieldhead::source;
 use fieldhead::source::line::{Light, Line};
@@ -68,12 +70,13 @@ static PICTURES: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
 });
 
 static HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let settings = head::Settings {
-        kind: HeadKind::Softmax,
-        normalization: Normalization::Standardize,
-        penalty: 1.0,
+    let request = Request {
+        kind: Some(HeadKind::Softmax),
+        normalization: Some(Normalization::Standardize),
+        ..Request::default()
     };
-    let trained = head::train(&blobs(&Blob::FEW, 1), settings).unwrap();
+    let (trained, _) = learn::train(&blobs(&Blob::FEW, 1), &request).unwrap();
+    assert!(trained.learned().calibration.novelty.is_some());
     let record = HeadRecord {
         recipe: Recipe {
             backbone: "test".into(),
@@ -88,12 +91,24 @@ static HEAD: LazyLock<Vec<u8>> = LazyLock::new(|| {
             width: 40,
         },
         learned: trained.learned().clone(),
-        request: Request::default(),
+        request,
         chosen_upto_id: 3,
         native: true,
         time_us: 9,
     };
     fhead::encode(&record).unwrap()
+});
+
+static FEATURES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let samples = blobs(&Blob::FEW, 1);
+    let table = Table {
+        width: samples.width(),
+        rows: samples.rows().to_vec(),
+        labels: samples.labels.clone(),
+        names: samples.names().to_vec(),
+        bursts: Some(samples.groups.clone()),
+    };
+    npz::encode(&table).unwrap()
 });
 
 #[test]
@@ -137,10 +152,21 @@ proptest! {
     }
 
     #[test]
+    fn damaged_features_are_read_whole_or_refused(damages in proptest::collection::vec(damage(), 1..6)) {
+        if let Ok(table) = npz::decode(&apply(&FEATURES, &damages)) {
+            prop_assert_eq!(table.rows.len(), table.labels.len() * table.width);
+            prop_assert!(table.labels.iter().all(|&label| (label as usize) < table.names.len()));
+        }
+    }
+
+    #[test]
     fn texts_are_parsed_or_refused(text in "\\PC{0,200}") {
         let _ = Card::parse(&text);
         let _ = Settings::parse(&text);
-        let opened = source::open(&format!("line:{text}")).is_ok();
+        for kind in ["camera", "command", ""] {
+            let _ = source::parse(&format!("{kind}{text}"));
+        }
+        let opened = source::parse(&format!("line:{text}")).is_ok();
         prop_assert!(text.contains(',') || opened == text.parse::<u64>().is_ok());
     }
 }

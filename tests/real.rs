@@ -11,17 +11,6 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use support::Bench;
 
-/// `FIELDHEAD_DATA`, or the folder `shared/data` beside the repository.
-fn photos(name: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let data = std::env::var_os("FIELDHEAD_DATA").map_or(beside, PathBuf::from);
-    let folder = data.join(name).canonicalize().ok();
-    if folder.is_none() {
-        eprintln!("skipped: no photos in {}", data.join(name).display());
-    }
-    folder
-}
-
 fn sorted(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -31,7 +20,7 @@ fn sorted(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn trash_is_told_apart_as_well_as_promised() {
-    let Some(trashnet) = photos("trashnet") else {
+    let Some(trashnet) = support::data("trashnet") else {
         return;
     };
     let bench = Bench::new();
@@ -70,7 +59,7 @@ const SIXTY_PHOTOS: [(&str, &str); 2] = [
 
 #[test]
 fn sixty_photos_give_the_committed_features_with_every_kernel() {
-    let Some(val) = photos("trashnet/val") else {
+    let Some(val) = support::data("trashnet/val") else {
         return;
     };
     let classes = sorted(&val);
@@ -105,7 +94,7 @@ fn sixty_photos_give_the_committed_features_with_every_kernel() {
 
 #[test]
 fn seven_of_ten_planted_wrong_labels_are_in_the_first_sixth_of_the_suspects() {
-    let Some(train) = photos("trashnet/train") else {
+    let Some(train) = support::data("trashnet/train") else {
         return;
     };
     let mut files = Vec::new();

@@ -26,6 +26,41 @@ fn bad_folders_are_told_apart() {
 }
 
 #[test]
+fn files_of_features_that_do_not_fit_are_refused() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    let features = |name: &str, set: &str| {
+        bench.ok(&[
+            "--features",
+            set,
+            "features",
+            "--from",
+            "train",
+            "--out",
+            name,
+        ]);
+    };
+    features("a.npz", "final");
+    features("wide.npz", "multi");
+    let bytes = fs::read(bench.path("a.npz")).unwrap();
+    fs::write(bench.path("cut.npz"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(bench.path("text.npz"), "a,b,c").unwrap();
+    let fewshot = |train: &str, test: &str, code: i32, part: &str| {
+        bench.refused(&["fewshot", "--train", train, "--test", test], code, part);
+    };
+    fewshot("a.npz", "train", 2, "two of a kind");
+    fewshot("a.npz", "wide.npz", 3, "numbers each");
+    fewshot(
+        "cut.npz",
+        "a.npz",
+        3,
+        "cannot read cut.npz: it is not a readable",
+    );
+    fewshot("a.npz", "text.npz", 3, "text.npz");
+    fewshot("a.npz", "none.npz", 3, "none.npz");
+}
+
+#[test]
 fn damaged_photos_are_skipped_counted_and_named() {
     let bench = Bench::new();
     bench.photos("train", 2, 1);
@@ -215,6 +250,8 @@ fn a_field_that_is_no_field_is_not_touched() {
     );
     fs::write(bench.path("field/field.toml"), "fit = \"stretch\"").unwrap();
     bench.refused(&["samples"], 3, "stretch");
+    fs::write(bench.path("field/field.toml"), "coverage = 1.5").unwrap();
+    bench.refused(&["samples"], 3, "coverage is 1.5");
     fs::write(bench.path("field/field.toml"), "fit = [").unwrap();
     assert_eq!(bench.run(&["samples"]).stderr.lines().count(), 1);
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use fieldhead::features::{FeatureSet, Recipe};
-use fieldhead::head::{self, HeadKind, Normalization, Request, Settings};
+use fieldhead::head::{self, ClassWeights, HeadKind, Normalization, Request, Settings};
 use fieldhead::preprocess::{Fit, View};
 use fieldhead::store::{HeadRecord, NewSample, Origin, Photo, Sample, Store, StoreError};
 use redb::StorageBackend;
@@ -122,6 +122,7 @@ fn head() -> HeadRecord {
         kind: HeadKind::Ridge,
         normalization: Normalization::L2,
         penalty: 0.1,
+        class_weights: ClassWeights::Balanced,
     };
     let trained = head::train(&blobs(&Blob::FEW, 1), settings).unwrap();
     HeadRecord {

@@ -107,19 +107,22 @@ impl Backbone {
         self.graph.left()
     }
 
-    /// The feature vector of one picture: `pixels` is `[height, width, 3]` RGB of the card's input size. All threads of the pool
-    /// share the work.
+    /// The pooled outputs of one picture, the final one first: `pixels` is `[height, width, 3]` RGB of the card's input size.
+    /// `threads` of the pool share the work; give 1 where the pictures themselves are shared out.
+    pub fn outputs(&self, pixels: &[u8], threads: usize) -> Result<Vec<Vec<f32>>, BackboneError> {
+        self.graph
+            .run(pixels, threads, &mut |_| ())
+            .map_err(|what| BackboneError::Run { what })
+    }
+
+    /// The feature vector of one picture, on all threads of the pool.
     pub fn embed(&self, pixels: &[u8]) -> Result<Vec<f32>, BackboneError> {
         self.embed_on(pixels, rayon::current_num_threads())
     }
 
-    /// As [`Backbone::embed`], on this many threads of the pool: on 1 where the pictures themselves are shared out.
+    /// As [`Backbone::embed`], with `threads` as for [`Backbone::outputs`].
     pub fn embed_on(&self, pixels: &[u8], threads: usize) -> Result<Vec<f32>, BackboneError> {
-        let parts = self
-            .graph
-            .run(pixels, threads, &mut |_| ())
-            .map_err(|what| BackboneError::Run { what })?;
-        Ok(join(&parts, self.set)?)
+        Ok(join(&self.outputs(pixels, threads)?, self.set)?)
     }
 
     /// The operators that [`Backbone::watch`] tells of, in their order; none where floats run.

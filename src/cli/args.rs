@@ -1,12 +1,29 @@
 //! What can be typed: verbs, options, and help with an example each.
 
+use super::wires::Wire;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
-use fieldhead::head::HeadKind;
+use fieldhead::head::{COVERAGE, ClassWeights, HeadKind, Normalization};
 use fieldhead::preprocess::Fit;
+use fieldhead::preprocess::augment::MOST_COPIES;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
+
+/// Where pictures come from, for the help of every verb with `--source`.
+macro_rules! sources {
+    () => {
+        "Sources:
+  camera[:DEVICE][,width=W,height=H,format=F]
+                     a V4L2 camera; F is yuyv, mjpeg, rgb or grey
+  command:PROGRAM …  a program that writes JPEG pictures on its standard output
+  command,format=F,width=W,height=H:PROGRAM …
+                     a program that writes raw frames
+  file:PATH          a photo, or a folder of photos
+  line:SEED[,light=evening][,part=gear]
+                     the simulated line\n\n"
+    };
+}
 
 /// A classifier that learns where it works.
 #[derive(Debug, Parser)]
@@ -27,12 +44,12 @@ pub struct Common {
     /// Backbone by name, or a folder with card.toml
     #[arg(long, global = true, value_name = "NAME|DIR")]
     pub backbone: Option<String>,
-    /// How a photo is fitted to the backbone: squash, crop or letterbox
-    #[arg(long, global = true, value_name = "FIT")]
-    pub fit: Option<Fit>,
-    /// Which outputs are features: final or multi. Like --fit, it becomes a setting of a new field
-    #[arg(long = "features", global = true, value_name = "SET")]
-    pub set: Option<FeatureSet>,
+    /// How a photo is fitted to the backbone: auto, squash, crop, letterbox or both
+    #[arg(long, global = true, value_name = "FIT", value_parser = choice::<Fit>)]
+    pub fit: Option<Choice<Fit>>,
+    /// Which outputs are features: auto, final or multi. Like --fit, it becomes a setting of a new field
+    #[arg(long = "features", global = true, value_name = "SET", value_parser = choice::<FeatureSet>)]
+    pub set: Option<Choice<FeatureSet>>,
     /// Threads for embedding photos; 0 takes all cores
     #[arg(long, global = true, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -48,18 +65,20 @@ pub enum Verb {
     Demo(Demo),
     /// Take in labelled samples
     #[command(
-        after_help = "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10"
+        after_help = concat!(sources!(), "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27")
     )]
     Collect(Collect),
     /// Train a head on the samples of the field
     #[command(after_help = "Example: fieldhead train --head softmax")]
     Train(Train),
     /// Measure the head on a folder of labelled photos that it has not seen
-    #[command(after_help = "Example: fieldhead eval --from photos/val --json")]
-    Eval(From),
+    #[command(
+        after_help = "Examples:\n  fieldhead eval --from photos/val --json\n  fieldhead eval --from photos/val --html report.html"
+    )]
+    Eval(Eval),
     /// Say what photos show
     #[command(
-        after_help = "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --source line:9 --count 5"
+        after_help = concat!(sources!(), "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5")
     )]
     Predict(Predict),
     /// Learn from one mistake at once
@@ -75,6 +94,11 @@ pub enum Verb {
         after_help = "--suspect trains heads that never saw the sample they judge, and lists first what they doubt most.\n\nExample: fieldhead samples --suspect --count 20"
     )]
     Samples(SamplesOptions),
+    /// List classes, or rename, merge and remove them
+    #[command(
+        after_help = "The head in use is trained again, as if all samples had been collected so.\n\nExamples:\n  fieldhead class\n  fieldhead class rename grey-bird sparrow\n  fieldhead class merge hen rooster\n  fieldhead class remove blurred"
+    )]
+    Class(Class),
     /// List the versions of the head
     #[command(after_help = "Example: fieldhead history")]
     History,
@@ -94,7 +118,7 @@ pub enum Verb {
     Features(Features),
     /// Measure accuracy by the number of samples a class
     #[command(
-        after_help = "Example: fieldhead fewshot --train photos/train --test photos/val --shots 1,5,20,all"
+        after_help = "Features that were computed elsewhere come as two .npz files with the arrays features (f32), labels (i64), label_names and, if known, bursts (i64), as numpy.savez writes them.\n\nExamples:\n  fieldhead fewshot --train photos/train --test photos/val --shots 1,5,20,all\n  fieldhead fewshot --train train.npz --test test.npz"
     )]
     Fewshot(Fewshot),
     /// Measure this machine: loading, inference, training, correcting, memory
@@ -105,6 +129,9 @@ pub enum Verb {
         after_help = "--rank embeds the kept photos by each backbone and compares cross-validated accuracy, transferability, time and memory.\n\nExample: fieldhead backbones --rank"
     )]
     Backbones(Backbones),
+    /// Check the board this runs on, list those that are known, read a sensor
+    #[command(after_help = "Example: fieldhead board check")]
+    Board(super::board::Board),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -117,40 +144,63 @@ pub struct Demo {
 #[derive(Debug, ClapArgs)]
 pub struct Collect {
     /// Folder of classes: DIR/<label>/<photo>
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present = "label")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present_any = ["label", "buttons", "source"])]
     pub from: Option<PathBuf>,
     /// With --from: what in a file's name tells its capture burst (first group, or the whole match)
     #[arg(long, value_name = "REGEX", requires = "from")]
     pub burst_regex: Option<String>,
+    /// With --from: learn so many changed copies of each photo too, mirrored, cut closer and in other light; try it, it seldom
+    /// helps
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "from", value_parser = clap::value_parser!(u8).range(0..=MOST_COPIES as i64))]
+    pub augment: u8,
     /// Label of everything that the source gives
     #[arg(long, requires = "source")]
     pub label: Option<String>,
-    /// file:PATH, or line:SEED[,light=evening][,part=gear]
-    #[arg(long, requires = "label")]
+    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
+    #[arg(long, conflicts_with = "from")]
     pub source: Option<String>,
-    /// How many to take; without it all that a recording has, and one from a live source
+    /// How many to take; without it all that a recording has, one from a live source, and with buttons no end
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
+    /// A button that collects its label while it is held: a pin of the header, to ground (PIN:high to the supply)
+    #[arg(long = "button", value_name = "LABEL=PIN", requires = "source", conflicts_with_all = ["from", "label"], value_parser = Wire::parse)]
+    pub buttons: Vec<Wire>,
+    /// The board whose pins these are, by name or by file; without it the device tree tells
+    #[arg(long, value_name = "NAME|FILE", requires = "buttons")]
+    pub board: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
 pub struct Train {
     /// Kind of head: auto, softmax, ridge, prototype, lda or mlp; without it the field's setting
-    #[arg(long, value_name = "HEAD", value_parser = head_kind)]
-    pub head: Option<Choice>,
+    #[arg(long, value_name = "HEAD", value_parser = choice::<HeadKind>)]
+    pub head: Option<Choice<HeadKind>>,
     /// Seed of the splits
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Scaling of features: auto, none, l2, power (square root, then l2) or standardize
+    #[arg(long, value_name = "SCALING", default_value = "auto", value_parser = choice::<Normalization>)]
+    pub normalization: Choice<Normalization>,
     /// Penalty on the weights (1/C); without it chosen on the samples
     #[arg(long)]
     pub penalty: Option<f64>,
+    /// How much rare classes count: balanced (as much as common ones) or none (every sample the same); without it the field's
+    /// setting
+    #[arg(long, value_name = "WEIGHTS")]
+    pub class_weights: Option<ClassWeights>,
+    /// Time after which no further view or features are tried, in ms
+    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub budget_ms: u32,
 }
 
 #[derive(Debug, ClapArgs)]
-pub struct From {
+pub struct Eval {
     /// Folder of classes: DIR/<label>/<photo>
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
+    /// Write a page to look at: confusion, calibration, the worst mistakes, a map
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -162,12 +212,21 @@ pub struct Predict {
         conflicts_with = "source"
     )]
     pub paths: Vec<PathBuf>,
-    /// file:PATH, or line:SEED[,light=evening][,part=gear]
+    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
     #[arg(long)]
     pub source: Option<String>,
     /// How many frames to take from a source
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
+    /// A lamp or relay that is on while its label is seen: a pin of the header (PIN:low if low means on); the label may be unknown
+    #[arg(long = "lamp", value_name = "LABEL=PIN", requires = "source", value_parser = Wire::parse)]
+    pub lamps: Vec<Wire>,
+    /// The board whose pins these are, by name or by file; without it the device tree tells
+    #[arg(long, value_name = "NAME|FILE", requires = "lamps")]
+    pub board: Option<String>,
+    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
+    #[arg(long, value_name = "SHARE", value_parser = coverage)]
+    pub coverage: Option<f64>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -192,6 +251,38 @@ pub struct Forget {
     /// Number of the sample
     #[arg(long, value_name = "ID")]
     pub sample: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Class {
+    #[command(subcommand)]
+    pub change: Option<ClassChange>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ClassChange {
+    /// Give a class another name
+    #[command(after_help = "Example: fieldhead class rename grey-bird sparrow")]
+    Rename {
+        #[arg(value_name = "CLASS")]
+        from: String,
+        #[arg(value_name = "NAME")]
+        to: String,
+    },
+    /// Make one class part of another
+    #[command(after_help = "Example: fieldhead class merge hen rooster")]
+    Merge {
+        #[arg(value_name = "CLASS")]
+        from: String,
+        #[arg(value_name = "INTO")]
+        to: String,
+    },
+    /// Forget all samples of a class
+    #[command(after_help = "Example: fieldhead class remove blurred")]
+    Remove {
+        #[arg(value_name = "CLASS")]
+        class: String,
+    },
 }
 
 #[derive(Debug, ClapArgs)]
@@ -220,11 +311,11 @@ pub struct Features {
 
 #[derive(Debug, ClapArgs)]
 pub struct Fewshot {
-    /// Folder of classes to draw shots from
-    #[arg(long, value_name = "DIR")]
+    /// Folder of classes to draw shots from, or a file of features
+    #[arg(long, value_name = "DIR|FILE.npz")]
     pub train: PathBuf,
-    /// Folder of classes to test on, always whole
-    #[arg(long, value_name = "DIR")]
+    /// Folder of classes to test on, always whole, or a file of features
+    #[arg(long, value_name = "DIR|FILE.npz")]
     pub test: PathBuf,
     /// Samples a class, comma-separated; 'all' takes the whole folder
     #[arg(long, value_delimiter = ',', default_value = "1,5,20", value_parser = shots)]
@@ -233,8 +324,8 @@ pub struct Fewshot {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// Kinds of head, comma-separated
-    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge,prototype,lda", value_parser = head_kind)]
-    pub heads: Vec<Choice>,
+    #[arg(long, value_delimiter = ',', default_value = "auto,softmax,ridge,prototype,lda", value_parser = choice::<HeadKind>)]
+    pub heads: Vec<Choice<HeadKind>>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -264,15 +355,15 @@ pub struct Bench {
     pub runs: u32,
 }
 
-/// A kind of head, or the choice left to the samples.
+/// A fixed value, or the choice left to the samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Choice(pub Option<HeadKind>);
+pub struct Choice<T>(pub Option<T>);
 
-impl std::fmt::Display for Choice {
+impl<T: std::fmt::Display> std::fmt::Display for Choice<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
+        match &self.0 {
             None => f.write_str("auto"),
-            Some(kind) => kind.fmt(f),
+            Some(value) => value.fmt(f),
         }
     }
 }
@@ -284,10 +375,17 @@ pub enum Shots {
     All,
 }
 
-fn head_kind(text: &str) -> Result<Choice, String> {
+fn choice<T: std::str::FromStr>(text: &str) -> Result<Choice<T>, T::Err> {
     match text {
         "auto" => Ok(Choice(None)),
-        kind => kind.parse().map(|kind| Choice(Some(kind))),
+        value => value.parse().map(|value| Choice(Some(value))),
+    }
+}
+
+fn coverage(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if COVERAGE.contains(&share) => Ok(share),
+        _ => Err("expected a share from 0.5 to 0.999".into()),
     }
 }
 

@@ -3,12 +3,13 @@
 use super::args::Backbones;
 use super::context::Context;
 use super::embed;
-use super::output::{fit, ms_since, round};
+use super::output::{ends, fit, ms_since, range, round};
 use anyhow::Result;
 use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
-use fieldhead::head::Request;
-use fieldhead::learn::{LearnError, select, transfer};
+use fieldhead::learn::metrics::Interval;
+use fieldhead::learn::{self, Choice, LearnError, select, transfer};
 use fieldhead::pipeline::{self, PipelineError};
+use fieldhead::store::Store;
 use serde_json::json;
 use std::time::Instant;
 
@@ -59,8 +60,10 @@ fn list(context: &Context) -> Result<()> {
 /// A backbone on the samples of the field.
 struct Ranked {
     found: Found,
+    choice: Choice,
     /// Cross-validated balanced accuracy over bursts, and the samples that judged.
     accuracy: f64,
+    interval: Interval,
     judges: usize,
     h_score: f64,
     ms: f64,
@@ -70,43 +73,66 @@ struct Ranked {
 /// Inferences that are timed; their median counts.
 const RUNS: usize = 9;
 
+/// Standard errors of a lead below which it may be chance.
+const BEYOND_CHANCE: f64 = 2.0;
+
 fn rank(context: &Context) -> Result<()> {
     let store = context.open()?;
-    let mut ranked = Vec::new();
+    let (mut ranked, mut unseen) = (Vec::new(), Vec::new());
     for found in find::installed(&context.search) {
-        let recipe = recipe(&found.card, context.settings.fit, context.settings.features);
-        let embedder = context.embedder_of(&found, &recipe)?;
-        let set = pipeline::training_set(&store, &recipe, |photos| {
-            embed::photos(context, &embedder, photos)
-        })?;
-        let request = Request {
-            kind: context.settings.head,
-            ..Request::default()
-        };
-        let choice = select::select(&set.samples, &request).map_err(PipelineError::from)?;
-        let cv = choice
-            .cv
-            .ok_or(PipelineError::from(LearnError::NothingHeldOut))?;
-        let backbone = embedder.backbone();
-        ranked.push(Ranked {
-            accuracy: cv.balanced_accuracy,
-            judges: cv.n,
-            h_score: transfer::h_score(&set.samples).map_err(PipelineError::from)?,
-            ms: median_ms(backbone, context.threads)?,
-            memory_bytes: backbone.memory_bytes(),
-            found,
-        });
+        let name = found.card.name.clone();
+        match score(context, &store, found) {
+            Ok(one) => ranked.push(one),
+            Err(PipelineError::NoPicture { missing, all }) => unseen.push((name, missing, all)),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    if let (true, Some(&(_, missing, all))) = (ranked.is_empty(), unseen.first()) {
+        return Err(PipelineError::NoPicture { missing, all }.into());
     }
     ranked.sort_by(|a, b| {
         b.accuracy
             .total_cmp(&a.accuracy)
             .then(a.ms.total_cmp(&b.ms))
     });
-    report(context, &ranked)
+    report(context, &ranked)?;
+    for (name, missing, all) in unseen {
+        context
+            .out
+            .json(&json!({"name": name, "without_picture": missing, "samples": all}))?;
+        context.out.line(format!(
+            "{name} could not be scored: {missing} of {all} samples have no kept picture to embed by it"
+        ))?;
+    }
+    Ok(())
+}
+
+/// One backbone on all samples, by the view and the outputs of the settings.
+fn score(context: &Context, store: &Store, found: Found) -> Result<Ranked, PipelineError> {
+    let fit = context.settings.fit.unwrap_or_default();
+    let outputs = context.settings.features.unwrap_or_default();
+    let recipe = recipe(&found.card, fit, outputs);
+    let embedder = context.embedder_of(&found, &recipe)?;
+    let set = pipeline::training_set(store, &recipe, &[], |photos, recipes| {
+        embed::photos(context, &embedder, photos, recipes)
+    })?;
+    let choice = learn::choose(&set.samples, &context.settings.request())?;
+    let cv = choice.cv.clone().map_err(LearnError::from)?;
+    let backbone = embedder.backbone();
+    Ok(Ranked {
+        choice,
+        accuracy: cv.balanced_accuracy,
+        interval: cv.balanced_accuracy_95,
+        judges: cv.n,
+        h_score: transfer::h_score(&set.samples)?,
+        ms: median_ms(backbone, context.threads)?,
+        memory_bytes: backbone.memory_bytes(),
+        found,
+    })
 }
 
 /// Time of one inference; what the picture shows does not matter.
-fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64> {
+fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64, PipelineError> {
     let input = &backbone.card().input;
     let picture = vec![128; (input.height * input.width * input.channels) as usize];
     let mut times = Vec::new();
@@ -121,8 +147,8 @@ fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64> {
 
 fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
     context.out.line(format!(
-        "{:26} {:>10} {:>8} {:>8} {:>8}",
-        "name", "accuracy %", "H-score", "ms", "MB"
+        "{:26} {:>10} {:>12} {:>5} {:>8} {:>7} {:>6}",
+        "name", "accuracy %", "95 %", "n", "H-score", "ms", "MB"
     ))?;
     for (place, one) in ranked.iter().enumerate() {
         let name = &one.found.card.name;
@@ -131,27 +157,50 @@ fn report(context: &Context, ranked: &[Ranked]) -> Result<()> {
             "rank": place + 1,
             "name": name,
             "balanced_accuracy": round(one.accuracy),
+            "balanced_accuracy_95": ends(one.interval),
             "n": one.judges,
             "h_score": round(one.h_score),
             "ms": round(one.ms),
             "memory_mb": round(mb),
             "recommended": place == 0,
+            "why": if place == 0 { recommendation(ranked) } else { None },
         }))?;
         context.out.line(format!(
-            "{:26} {:>10.1} {:>8.3} {:>8.1} {:>8.1}",
+            "{:26} {:>10.1} {:>12} {:>5} {:>8.3} {:>7.1} {:>6.1}",
             fit(name, 26),
             100.0 * one.accuracy,
+            range(one.interval),
+            one.judges,
             one.h_score,
             one.ms,
             mb
         ))?;
     }
-    if let Some(best) = ranked.first() {
-        let name = &best.found.card.name;
-        context.out.line(format!(
-            "{name} suits these {} samples best, by cross-validation over bursts: `fieldhead --backbone {name} train`",
-            best.judges
-        ))?;
+    if let Some(reason) = recommendation(ranked) {
+        context.out.line(reason)?;
     }
     Ok(())
+}
+
+/// One sentence: which to take, why, and what it costs.
+fn recommendation(ranked: &[Ranked]) -> Option<String> {
+    let best = ranked.first()?;
+    let name = &best.found.card.name;
+    let Some(second) = ranked.get(1) else {
+        return Some(format!("{name} is the only one that could be scored"));
+    };
+    let lead = select::lead(&best.choice, &second.choice);
+    let chance = match lead > BEYOND_CHANCE {
+        true => "",
+        false => ", which may be chance",
+    };
+    Some(format!(
+        "Take {name}: by cross-validation over bursts it is {:.1} points more accurate on these {} samples than {}{chance}, and takes \
+         {:.1} ms a picture against {:.1}: `fieldhead --backbone {name} train`",
+        100.0 * (best.accuracy - second.accuracy),
+        best.judges,
+        second.found.card.name,
+        best.ms,
+        second.ms
+    ))
 }

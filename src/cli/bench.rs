@@ -5,6 +5,7 @@ use super::context::{Context, in_floats, now_us};
 use super::output::{ms_since, round};
 use anyhow::Result;
 use fieldhead::backbone::Operator;
+use fieldhead::features::Recipe;
 use fieldhead::head::{Request, Samples};
 use fieldhead::pipeline::{self, Embedder, Naming, TrainingSet};
 use fieldhead::preprocess::{self, Fit};
@@ -190,13 +191,19 @@ struct HeadTimes {
 /// Trains, corrects and commits on drawn features in a store of its own on the field's disk.
 fn time_heads(context: &Context, embedder: &Embedder) -> Result<HeadTimes> {
     let recipe = embedder.recipe();
-    let set = TrainingSet {
-        ids: (1..=SAMPLES as u64).collect(),
-        samples: drawn_samples(recipe.width as usize)?,
+    let samples = drawn_samples(recipe.width as usize)?;
+    let drawn = |_: &Recipe| {
+        Ok(TrainingSet {
+            ids: (1..=SAMPLES as u64).collect(),
+            samples: samples.clone(),
+        })
     };
+    let request = Request::default();
     let start = Instant::now();
-    let change = pipeline::train(&set, recipe, &Request::default(), 0)?;
+    let chosen = pipeline::choose(std::slice::from_ref(recipe), &request, drawn, || false)?;
+    let change = pipeline::train(&chosen, &request, 0)?;
     let train = ms_since(start);
+    let set = chosen.set;
 
     let scratch = Scratch::new(&context.folder)?;
     let store = Store::create(&scratch.0, now_us())?;
@@ -291,7 +298,7 @@ impl Drop for Scratch {
 }
 
 /// Peak resident memory of this process, from `VmHWM` in /proc/self/status (proc(5)).
-fn peak_rss_mb() -> Option<f64> {
+pub(super) fn peak_rss_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;

@@ -54,7 +54,7 @@ fn correct_photo(
     // What the head learned so far is read while the backbone looks at the photo.
     let (learner, seen) = rayon::join(
         || -> Result<_> {
-            let set = training_set(context, store, &head.recipe)?;
+            let set = training_set(context, store, &head.recipe, &[])?;
             Ok(pipeline::resume(head, set)?)
         },
         || -> Result<_> {
@@ -96,7 +96,7 @@ fn relabel(
         return Err(PipelineError::Twin { id, twin }.into());
     }
     let time_us = now_us();
-    let set = training_set(context, store, &head.recipe)?;
+    let set = training_set(context, store, &head.recipe, &[])?;
     let member = pipeline::member(&set, id)?;
     let mut learner = pipeline::resume(head, set)?;
     let learning = Instant::now();
@@ -119,8 +119,15 @@ pub fn forget(context: &Context, options: &Forget) -> Result<()> {
     let learning = Instant::now();
     let record = match store.current_head() {
         Ok((_, head)) => {
-            let set = training_set(context, &store, &head.recipe)?;
-            Some(pipeline::forget(&head, &set, id, time_us)?)
+            let candidates = context.candidates_for(&head.recipe, &head.request)?;
+            Some(pipeline::forget(
+                &head,
+                id,
+                &candidates,
+                |recipe| training_set(context, &store, recipe, &candidates),
+                || ms_since(learning) > f64::from(head.request.budget_ms),
+                time_us,
+            )?)
         }
         Err(StoreError::NoHead) => None,
         Err(other) => return Err(other.into()),

@@ -5,12 +5,17 @@ use super::context::{Context, now_us};
 use super::embed::{CHUNK, FileError, skipped_line};
 use super::exit::{BadInput, Usage};
 use super::output::limit;
+use super::wires;
 use anyhow::Result;
+use fieldhead::features::Hash;
 use fieldhead::label;
 use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
+use fieldhead::preprocess::{self, augment};
+use fieldhead::random::SplitMix64;
 use fieldhead::source::folder::{self, Labelled, Skipped};
-use fieldhead::source::{self, Opened, Payload, Source};
+use fieldhead::source::{self, Frame, Opened, Payload, Source};
 use fieldhead::store::{NewSample, Store};
+use indicatif::ProgressBar;
 use rayon::prelude::*;
 use regex::Regex;
 use serde_json::json;
@@ -24,22 +29,32 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
         (Some(dir), _, _) => from_folder(context, options, dir, &mut tally)?,
         (None, Some(label), Some(source)) => {
             label::check(label)?;
-            match source::open(source)? {
+            match source::open(source, &context.clock)? {
                 Opened::Files(mut paths) => {
                     paths.truncate(limit(options.count));
                     let files = paths.into_iter().map(|path| Labelled {
                         label: label.clone(),
                         path,
                     });
-                    from_files(context, &files.collect::<Vec<_>>(), None, &mut tally)?;
+                    from_files(context, &files.collect::<Vec<_>>(), None, 0, &mut tally)?;
                 }
-                Opened::Frames(source) => {
-                    let count = options.count.unwrap_or(1);
-                    from_frames(context, label, source, count, &mut tally)?;
+                Opened::Frames(frames) => {
+                    from_frames(context, options, label, frames, None, &mut tally)?;
+                }
+                Opened::Live(frames) => {
+                    // Frames of one call look alike: they must not judge each other.
+                    let burst = format!("{source}@{}", now_us());
+                    from_frames(context, options, label, frames, Some(burst), &mut tally)?;
                 }
             }
         }
-        _ => return Err(Usage("give --from DIR, or --label and --source".into()).into()),
+        (None, None, Some(source)) if !options.buttons.is_empty() => {
+            from_buttons(context, options, source, &mut tally)?;
+        }
+        _ => {
+            let all = "give --from DIR, or --source with --label or --button";
+            return Err(Usage(all.into()).into());
+        }
     }
     tally.finish(context)
 }
@@ -129,19 +144,27 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
             dir.display()
         ));
     }
-    from_files(context, &scanned.files, burst.as_ref(), tally)
+    from_files(
+        context,
+        &scanned.files,
+        burst.as_ref(),
+        options.augment,
+        tally,
+    )
 }
 
 fn from_files(
     context: &Context,
     files: &[Labelled],
     burst: Option<&Regex>,
+    copies: u8,
     tally: &mut Tally,
 ) -> Result<()> {
     let taking = Taking {
         context,
         embedder: &context.embedder()?,
         burst,
+        copies,
     };
     let mut store = context.open_if_there()?;
     let bar = context.out.progress(files.len() as u64, "collecting");
@@ -164,7 +187,8 @@ fn made<'s>(context: &Context, store: &'s mut Option<Store>) -> Result<&'s Store
 
 /// What became of one file.
 enum Outcome {
-    New(Box<NewSample>),
+    /// The sample, and changed copies of it.
+    New(Vec<NewSample>),
     Known(u64),
     Skipped(String),
 }
@@ -174,6 +198,8 @@ struct Taking<'a> {
     context: &'a Context,
     embedder: &'a Embedder,
     burst: Option<&'a Regex>,
+    /// Changed copies of each photo that are learned too.
+    copies: u8,
 }
 
 impl Taking<'_> {
@@ -192,11 +218,11 @@ impl Taking<'_> {
         let mut new: Vec<NewSample> = Vec::new();
         for (file, outcome) in chunk.iter().zip(outcomes) {
             let reason = match outcome {
-                Outcome::New(sample) if twin(&new, &sample) => {
+                Outcome::New(samples) if samples.iter().any(|sample| twin(&new, sample)) => {
                     "the same photo stands in this folder twice".to_owned()
                 }
-                Outcome::New(sample) => {
-                    new.push(*sample);
+                Outcome::New(samples) => {
+                    new.extend(samples);
                     continue;
                 }
                 Outcome::Known(id) => {
@@ -240,14 +266,46 @@ impl Taking<'_> {
                 source: file.path.display().to_string(),
                 time_us,
             };
+            let copies = self.copies(&payload, &naming, &content, keep)?;
             let sample = pipeline::take_in(self.embedder, &payload, naming, keep, 1)?;
-            Ok(Outcome::New(Box::new(sample)))
+            Ok(Outcome::New(
+                std::iter::once(sample).chain(copies).collect(),
+            ))
         };
         match taken() {
             Ok(outcome) => Ok(outcome),
             Err(error) if error.is_about_the_file() => Ok(Outcome::Skipped(error.to_string())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Changed copies of a photo, of its burst; the photo's own bytes seed them.
+    fn copies(
+        &self,
+        payload: &Payload,
+        naming: &Naming,
+        content: &Hash,
+        keep: bool,
+    ) -> Result<Vec<NewSample>, FileError> {
+        let bytes = match payload {
+            Payload::Encoded(bytes) if self.copies > 0 => bytes,
+            _ => return Ok(Vec::new()),
+        };
+        let image = preprocess::decode(bytes).map_err(PipelineError::from)?;
+        let seed = content
+            .iter()
+            .take(8)
+            .fold(0, |seed, &byte| seed << 8 | u64::from(byte));
+        let mut random = SplitMix64::new(seed);
+        let copy = |number: u8| {
+            let copy = Payload::Decoded(augment::copy(&image, &mut random));
+            let naming = Naming {
+                source: format!("{} (changed copy {number})", naming.source),
+                ..naming.clone()
+            };
+            Ok(pipeline::take_in(self.embedder, &copy, naming, keep, 1)?)
+        };
+        (1..=self.copies).map(copy).collect()
     }
 
     /// What the expression finds in a file's name.
@@ -274,47 +332,100 @@ fn name_of(file: &Labelled) -> String {
     }
 }
 
-fn from_frames(
-    context: &Context,
-    label: &str,
-    mut source: Box<dyn Source>,
-    count: u64,
-    tally: &mut Tally,
-) -> Result<()> {
-    let embedder = context.embedder()?;
-    let mut store = context.open_if_there()?;
-    let bar = context.out.progress(count, "collecting");
-    for _ in 0..count {
-        let Some(frame) = source.next()? else {
-            break;
-        };
+/// Takes frames in one by one.
+struct Frames<'a> {
+    context: &'a Context,
+    embedder: Embedder,
+    store: Option<Store>,
+    bar: ProgressBar,
+    tally: &'a mut Tally,
+}
+
+impl<'a> Frames<'a> {
+    fn new(context: &'a Context, count: u64, tally: &'a mut Tally) -> Result<Frames<'a>> {
+        Ok(Frames {
+            context,
+            embedder: context.embedder()?,
+            store: context.open_if_there()?,
+            bar: context.out.progress(count, "collecting"),
+            tally,
+        })
+    }
+
+    /// A frame that is no picture is skipped.
+    fn take(&mut self, frame: Frame, label: &str, burst: Option<&str>) -> Result<()> {
         let naming = Naming {
             label: label.to_owned(),
-            burst: frame.name.clone(),
+            burst: burst.unwrap_or(&frame.name).to_owned(),
             source: frame.name.clone(),
             time_us: now_us(),
         };
-        let keep = pipeline::keeps_photos(store.as_ref(), &context.settings)?;
-        let taken = pipeline::take_in(&embedder, &frame.payload, naming, keep, context.threads);
-        bar.inc(1);
+        let (context, embedder) = (self.context, &self.embedder);
+        let keep = pipeline::keeps_photos(self.store.as_ref(), &context.settings)?;
+        let taken = pipeline::take_in(embedder, &frame.payload, naming, keep, context.threads);
+        self.bar.inc(1);
+        let (bar, tally) = (&self.bar, &mut *self.tally);
         match taken {
             Ok(sample) => {
-                let store = made(context, &mut store)?;
-                let ids = pipeline::add(store, &embedder, std::slice::from_ref(&sample))?;
-                for id in ids {
+                let store = made(context, &mut self.store)?;
+                for id in pipeline::add(store, embedder, std::slice::from_ref(&sample))? {
                     bar.suspend(|| tally.take(context, id, &sample, keep))?;
                 }
+                Ok(())
             }
             Err(error @ PipelineError::Preprocess(_)) => {
                 let skipped = Skipped {
                     path: frame.name.into(),
                     reason: error.to_string(),
                 };
-                bar.suspend(|| tally.skip(context, &skipped))?;
+                bar.suspend(|| tally.skip(context, &skipped))
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
     }
-    bar.finish_and_clear();
+}
+
+fn from_frames(
+    context: &Context,
+    options: &Collect,
+    label: &str,
+    mut source: Box<dyn Source>,
+    burst: Option<String>,
+    tally: &mut Tally,
+) -> Result<()> {
+    let count = options.count.unwrap_or(1);
+    let mut frames = Frames::new(context, count, tally)?;
+    for _ in 0..count {
+        let Some(frame) = source.next()? else {
+            break;
+        };
+        frames.take(frame, label, burst.as_deref())?;
+    }
+    frames.bar.finish_and_clear();
+    Ok(())
+}
+
+/// While a button is held, what the source gives is its label's; samples of one press are one burst.
+fn from_buttons(context: &Context, options: &Collect, text: &str, tally: &mut Tally) -> Result<()> {
+    let (Opened::Live(mut source) | Opened::Frames(mut source)) =
+        source::open(text, &context.clock)?
+    else {
+        return Err(Usage("buttons go with a camera or a command, not with files".into()).into());
+    };
+    let count = options.count.unwrap_or(u64::MAX);
+    let begun_us = now_us();
+    let mut frames = Frames::new(context, count, tally)?;
+    let mut taken = 0;
+    let take = |label: &str, press: u64| -> Result<bool> {
+        let Some(frame) = source.next()? else {
+            return Ok(false);
+        };
+        let burst = format!("button@{begun_us}#{press}");
+        frames.take(frame, label, Some(&burst))?;
+        taken += 1;
+        Ok(taken < count)
+    };
+    wires::collect(context, options.board.as_deref(), &options.buttons, take)?;
+    frames.bar.finish_and_clear();
     Ok(())
 }

@@ -6,10 +6,13 @@ use anyhow::Result;
 use fieldhead::backbone::{self, Backbone, Found, find};
 use fieldhead::config::Settings;
 use fieldhead::features::Recipe;
-use fieldhead::pipeline::{Embedder, PipelineError};
+use fieldhead::head::Request;
+use fieldhead::pipeline::{self, Embedder, PipelineError};
+use fieldhead::source::Clock;
 use fieldhead::store::{Store, StoreError};
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub struct Context {
     pub folder: PathBuf,
@@ -22,6 +25,8 @@ pub struct Context {
     /// The kernel that `FIELDHEAD_KERNEL` names.
     kernel: Option<String>,
     pub threads: usize,
+    /// Monotonic time since the program began.
+    pub clock: Clock,
 }
 
 impl Context {
@@ -30,8 +35,8 @@ impl Context {
         if let Some(backbone) = &common.backbone {
             settings.backbone.clone_from(backbone);
         }
-        settings.fit = common.fit.unwrap_or(settings.fit);
-        settings.features = common.set.unwrap_or(settings.features);
+        settings.fit = common.fit.map_or(settings.fit, |choice| choice.0);
+        settings.features = common.set.map_or(settings.features, |choice| choice.0);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match common.threads {
             0 => cores,
@@ -52,6 +57,7 @@ impl Context {
                 .ok()
                 .filter(|name| !name.is_empty()),
             threads,
+            clock: clock(),
         })
     }
 
@@ -60,16 +66,9 @@ impl Context {
         Ok(find::find(&self.settings.backbone, &self.search)?)
     }
 
-    /// The backbone of the settings, loaded, with the view of the settings.
+    /// The backbone of the settings, loaded, with the view of the settings; what they leave to the samples is as by default.
     pub fn embedder(&self) -> Result<Embedder> {
-        let embedder = Embedder::load(
-            &self.found()?,
-            self.settings.fit,
-            self.settings.features,
-            self.kernel.as_deref(),
-        )?;
-        self.name_floats(&embedder);
-        Ok(embedder)
+        Ok(self.embedder_of(&self.found()?, &self.recipe()?)?)
     }
 
     /// Says once which operators of the backbone have no integer step: they are slower, not wrong.
@@ -80,30 +79,47 @@ impl Context {
         }
     }
 
-    /// The recipe of the settings; reads the card, not the model.
+    /// The recipe of the settings; what they leave to the samples is as by default. Reads the card, not the model.
     pub fn recipe(&self) -> Result<Recipe> {
-        let found = self.found()?;
-        Ok(backbone::recipe(
-            &found.card,
+        Ok(self.candidates()?.swap_remove(0))
+    }
+
+    /// The recipes that the settings leave to choose from, first the one that is taken without evidence.
+    pub fn candidates(&self) -> Result<Vec<Recipe>> {
+        let card = self.found()?.card;
+        let of = |fit, set| backbone::recipe(&card, fit, set);
+        Ok(pipeline::candidates(
+            of,
             self.settings.fit,
             self.settings.features,
         ))
     }
 
-    /// The embedder that a head needs: the backbone named on the command line, or the one with the head's hash.
+    /// The recipes that a head was chosen from, when it was trained by `request` and sees by `recipe`.
+    pub fn candidates_for(&self, recipe: &Recipe, request: &Request) -> Result<Vec<Recipe>> {
+        let card = self.found_for(recipe)?.card;
+        let of = |fit, set| backbone::recipe(&card, fit, set);
+        Ok(pipeline::candidates(of, request.fit, request.set))
+    }
+
+    /// The embedder that a head needs.
     pub fn embedder_for(&self, recipe: &Recipe) -> Result<Embedder, PipelineError> {
-        let found = match &self.asked {
-            Some(name) => find::find(name, &self.search)?,
-            None => find::installed(&self.search)
-                .into_iter()
-                .chain(find::find(&self.settings.backbone, &self.search))
-                .find(|found| found.card.sha256 == recipe.backbone_hash)
-                .ok_or_else(|| PipelineError::NotInstalled {
-                    backbone: recipe.backbone.clone(),
-                    hash: backbone::short(&recipe.backbone_hash),
-                })?,
-        };
-        self.embedder_of(&found, recipe)
+        self.embedder_of(&self.found_for(recipe)?, recipe)
+    }
+
+    /// The backbone named on the command line, or the one with the recipe's hash.
+    fn found_for(&self, recipe: &Recipe) -> Result<Found, PipelineError> {
+        if let Some(name) = &self.asked {
+            return Ok(find::find(name, &self.search)?);
+        }
+        find::installed(&self.search)
+            .into_iter()
+            .chain(find::find(&self.settings.backbone, &self.search))
+            .find(|found| found.card.sha256 == recipe.backbone_hash)
+            .ok_or_else(|| PipelineError::NotInstalled {
+                backbone: recipe.backbone.clone(),
+                hash: backbone::short(&recipe.backbone_hash),
+            })
     }
 
     /// The embedder of a backbone for a recipe.
@@ -146,6 +162,11 @@ fn search_path() -> Vec<PathBuf> {
     path.push("models".into());
     path.push("/usr/share/fieldhead/models".into());
     path
+}
+
+fn clock() -> Clock {
+    let start = Instant::now();
+    Arc::new(move || start.elapsed().as_micros() as u64)
 }
 
 /// Microseconds since 1970-01-01 UTC; 0 on a board whose clock was never set before that.

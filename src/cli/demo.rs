@@ -5,11 +5,12 @@
 use super::args::Demo;
 use super::context::{Context, now_us};
 use super::exit::BadInput;
-use super::output::{ms_since, round};
+use super::output::{ends, ms_since, round, with_interval};
 use anyhow::Result;
 use fieldhead::config;
 use fieldhead::decision::best;
 use fieldhead::head::{Learned, Request};
+use fieldhead::learn::metrics::{Interval, wilson};
 use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
 use fieldhead::preprocess::Image;
 use fieldhead::source::Payload;
@@ -189,22 +190,22 @@ impl Run<'_> {
     }
 
     fn train(&self) -> Result<Learned> {
-        let set = self.training_set()?;
+        let recipe = self.embedder.recipe();
         let request = Request {
-            kind: self.context.settings.head,
-            false_alarm_rate: self.context.settings.false_alarm_rate,
-            ..Request::default()
+            fit: Some(recipe.view.fit),
+            set: Some(recipe.set),
+            ..self.context.settings.request()
         };
-        let change = pipeline::train(&set, self.embedder.recipe(), &request, now_us())?;
+        let candidates = std::slice::from_ref(recipe);
+        let chosen = pipeline::choose(candidates, &request, |_| self.training_set(), || false)?;
+        let change = pipeline::train(&chosen, &request, now_us())?;
         pipeline::put_head(self.store, &change.record, Origin::Train)?;
         Ok(change.record.learned)
     }
 
-    fn training_set(&self) -> Result<pipeline::TrainingSet> {
+    fn training_set(&self) -> Result<pipeline::TrainingSet, PipelineError> {
         let recipe = self.embedder.recipe();
-        Ok(pipeline::training_set(self.store, recipe, |_| {
-            Ok(Vec::new())
-        })?)
+        pipeline::training_set(self.store, recipe, &[], |_, _| Ok(Vec::new()))
     }
 
     /// Fresh frames with what they show.
@@ -292,13 +293,17 @@ fn report(
         "train_ms": round(facts.train_ms),
         "frames": FRAMES,
         "accuracy_day": round(facts.day),
+        "accuracy_day_95": ends(interval(facts.day)),
         "accuracy_evening": round(facts.evening),
+        "accuracy_evening_95": ends(interval(facts.evening)),
         "corrections": facts.corrections,
         "frames_watched": facts.looks,
         "correct_learn_ms": round(facts.learn_ms),
         "correct_commit_ms": round(facts.commit_ms),
         "accuracy_evening_corrected": round(facts.evening_after),
+        "accuracy_evening_corrected_95": ends(interval(facts.evening_after)),
         "accuracy_day_corrected": round(facts.day_after),
+        "accuracy_day_corrected_95": ends(interval(facts.day_after)),
         "version": version,
         "identical_after_reopening": same,
         "field": context.folder.display().to_string(),
@@ -321,7 +326,7 @@ fn report(
             format!("{:.0} ms", facts.train_ms)
         ),
         bar("day", facts.day, "fresh frames"),
-        bar("evening", facts.evening, "the light changed"),
+        bar("evening", facts.evening, "other light"),
         format!(
             "  correct   {:40}{:>12}",
             format!(
@@ -351,14 +356,19 @@ fn report(
     Ok(())
 }
 
-/// One accuracy as a line with a bar of 30 cells.
+/// One accuracy, over [`FRAMES`], as a line with a bar.
 fn bar(name: &str, share: f64, remark: &str) -> String {
-    const CELLS: usize = 30;
+    const CELLS: usize = 12;
     let full = (share * CELLS as f64).round() as usize;
     format!(
-        "  {name:9} {}{} {:5.1} %  {remark}",
+        "  {name:9} {}{} {}, n = {FRAMES}  {remark}",
         "█".repeat(full),
         "░".repeat(CELLS - full),
-        share * 100.0
+        with_interval(share, interval(share))
     )
+}
+
+/// Of an accuracy over [`FRAMES`].
+fn interval(share: f64) -> Interval {
+    wilson((share * FRAMES as f64).round() as usize, FRAMES)
 }

@@ -3,9 +3,11 @@
 use super::context::Context;
 use super::exit::BadInput;
 use anyhow::Result;
-use fieldhead::pipeline::{Embedder, PipelineError};
+use fieldhead::features::Recipe;
+use fieldhead::pipeline::{Embedder, Photos, PipelineError};
+use fieldhead::preprocess;
+use fieldhead::source::SourceError;
 use fieldhead::source::folder::{self, Labelled, Skipped};
-use fieldhead::source::{Payload, SourceError};
 use rayon::prelude::*;
 use std::path::Path;
 use std::time::Instant;
@@ -41,40 +43,53 @@ impl FileError {
     }
 }
 
-/// Reads and embeds one of several files, on this thread; the time is in ms.
-pub fn file(embedder: &Embedder, path: &Path) -> Result<(Vec<f32>, f64), FileError> {
+/// Reads one of several files and embeds it by each of some recipes, on this thread; the time is in ms.
+fn file(
+    embedder: &Embedder,
+    recipes: &[Recipe],
+    path: &Path,
+) -> Result<(Vec<Vec<f32>>, f64), FileError> {
     let start = Instant::now();
-    let payload = Payload::Encoded(folder::read(path)?);
-    let features = embedder.embed_payload(&payload, 1)?;
-    Ok((features, super::output::ms_since(start)))
+    let image = preprocess::decode(&folder::read(path)?).map_err(PipelineError::from)?;
+    let vectors = embedder.embed_as(&image, recipes, 1)?;
+    Ok((vectors, super::output::ms_since(start)))
 }
 
 /// Embeds a folder-per-class tree on all threads. Photos that cannot be read are skipped and named.
 pub fn tree(context: &Context, embedder: &Embedder, dir: &Path) -> Result<EmbeddedTree> {
-    let scanned = folder::scan(dir)?;
-    let mut tree = EmbeddedTree {
-        files: Vec::new(),
-        features: Vec::new(),
-        skipped: scanned.skipped,
-        ms_per_sample: 0.0,
-    };
+    let recipe = std::slice::from_ref(embedder.recipe());
+    Ok(trees(context, embedder, recipe, dir)?.swap_remove(0))
+}
+
+/// As [`tree`], once for each of some recipes; the embedder has the outputs for all of them.
+pub fn trees(
+    context: &Context,
+    embedder: &Embedder,
+    recipes: &[Recipe],
+    dir: &Path,
+) -> Result<Vec<EmbeddedTree>> {
+    let mut scanned = folder::scan(dir)?;
     let bar = context
         .out
         .progress(scanned.files.len() as u64, "embedding");
+    let mut files = Vec::new();
+    let mut features = vec![Vec::new(); recipes.len()];
     let mut ms_total = 0.0;
     for chunk in scanned.files.chunks(CHUNK) {
         let results: Vec<_> = chunk
             .par_iter()
-            .map(|labelled| file(embedder, &labelled.path))
+            .map(|labelled| file(embedder, recipes, &labelled.path))
             .collect();
         for (labelled, result) in chunk.iter().zip(results) {
             match result {
-                Ok((features, ms)) => {
+                Ok((vectors, ms)) => {
                     ms_total += ms;
-                    tree.files.push(labelled.clone());
-                    tree.features.push(features);
+                    files.push(labelled.clone());
+                    for (features, vector) in features.iter_mut().zip(vectors) {
+                        features.push(vector);
+                    }
                 }
-                Err(error) if error.is_about_the_file() => tree.skipped.push(Skipped {
+                Err(error) if error.is_about_the_file() => scanned.skipped.push(Skipped {
                     path: labelled.path.clone(),
                     reason: error.to_string(),
                 }),
@@ -84,19 +99,24 @@ pub fn tree(context: &Context, embedder: &Embedder, dir: &Path) -> Result<Embedd
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
-    for skipped in &tree.skipped {
+    for skipped in &scanned.skipped {
         context.out.note(skipped_line(skipped));
     }
-    if tree.files.is_empty() {
+    if files.is_empty() {
         return Err(BadInput(format!(
             "none of the {} files in {} is a readable photo; the lines above say why",
-            tree.skipped.len(),
+            scanned.skipped.len(),
             dir.display()
         ))
         .into());
     }
-    tree.ms_per_sample = ms_total / tree.files.len() as f64;
-    Ok(tree)
+    let tree = |features| EmbeddedTree {
+        files: files.clone(),
+        features,
+        skipped: scanned.skipped.clone(),
+        ms_per_sample: ms_total / files.len() as f64,
+    };
+    Ok(features.into_iter().map(tree).collect())
 }
 
 /// What is said of a skipped file.
@@ -104,18 +124,19 @@ pub fn skipped_line(skipped: &Skipped) -> String {
     format!("skipped {}: {}", skipped.path.display(), skipped.reason)
 }
 
-/// Embeds kept photos of samples, for a recipe that they were never embedded by.
+/// Embeds kept photos of samples by each of some recipes; the embedder has the outputs for all of them.
 pub fn photos(
     context: &Context,
     embedder: &Embedder,
-    photos: &[(u64, Vec<u8>)],
-) -> Result<Vec<Vec<f32>>, PipelineError> {
+    photos: &Photos,
+    recipes: &[Recipe],
+) -> Result<Vec<Vec<Vec<f32>>>, PipelineError> {
     let bar = context.out.progress(photos.len() as u64, "embedding again");
     let vectors = photos
         .par_iter()
         .map(|(_, bytes)| {
-            let decoded = fieldhead::preprocess::decode(bytes)?;
-            let features = embedder.embed(&decoded, 1);
+            let decoded = preprocess::decode(bytes)?;
+            let features = embedder.embed_as(&decoded, recipes, 1);
             bar.inc(1);
             features
         })

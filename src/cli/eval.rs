@@ -1,30 +1,103 @@
 //! `eval`: the head in use against labelled photos it has not seen.
 
-use super::args::From;
+use super::args::Eval;
+use super::classes;
 use super::context::Context;
 use super::embed::{self, EmbeddedTree};
-use super::output::{fit, round};
+use super::exit::BadInput;
+use super::export::{target, write_whole};
+use super::output::{ends, round, with_interval};
+use super::page;
+use super::sets::{self, Sets};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide};
 use fieldhead::head::Learned;
-use fieldhead::learn::metrics::{Confusion, expected_calibration_error, wilson};
+use fieldhead::learn::metrics::{Confusion, expected_calibration_error};
+use fieldhead::pipeline::content_hash;
+use fieldhead::source::Payload;
+use fieldhead::source::folder::{self, Labelled};
+use fieldhead::store::Store;
 use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
 
-pub fn run(context: &Context, options: &From) -> Result<()> {
+pub fn run(context: &Context, options: &Eval) -> Result<()> {
+    // Refused before the work, not after it.
+    options.html.as_deref().map(check_page).transpose()?;
     let store = context.open_read_only()?;
     let (version, head) = store.current_head()?;
     let embedder = context.embedder_for(&head.recipe)?;
     let tree = embed::tree(context, &embedder, &options.from)?;
     let judged = judge(&head.learned, &tree)?;
-    report(context, version, &tree, &judged)
+    let known = known(&store, &tree)?;
+    if let Some(path) = &options.html {
+        let about = page::About {
+            folder: &options.from,
+            version,
+            head: &head,
+            known,
+        };
+        write_whole(path, page::page(&about, &tree, &judged)?.as_bytes())?;
+    }
+    report(
+        context,
+        version,
+        &tree,
+        &judged,
+        known,
+        options.html.as_deref(),
+    )
+}
+
+/// Refuses to replace what is no page.
+fn check_page(path: &Path) -> Result<()> {
+    let there = target(path)?.exists();
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let page = ending.is_some_and(|e| ["html", "htm"].contains(&e.to_ascii_lowercase().as_str()));
+    if there && !page {
+        return Err(BadInput(format!(
+            "{} is there already and is no .html file; name another file",
+            path.display()
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// How many of the photos are samples of the field, byte for byte: those are not held out.
+fn known(store: &Store, tree: &EmbeddedTree) -> Result<usize> {
+    let samples = store.samples()?;
+    let contents: BTreeSet<_> = samples.values().map(|sample| sample.content).collect();
+    let is_known = |file: &&Labelled| {
+        let bytes = folder::read(&file.path);
+        bytes.is_ok_and(|bytes| contents.contains(&content_hash(&Payload::Encoded(bytes))))
+    };
+    Ok(tree.files.iter().filter(is_known).count())
 }
 
 /// What a head answers on a tree.
 pub struct Judged {
     pub confusion: Confusion,
+    /// One a file, in the order of the files.
+    pub answers: Vec<Answer>,
     /// How many it called unknown.
     unknown: usize,
-    calibration_error: f64,
+    pub calibration_error: f64,
+    sets: Vec<Sets>,
+}
+
+/// What it answers on a file; labels are indices into those of the confusion.
+pub struct Answer {
+    pub truth: usize,
+    pub given: usize,
+    pub confidence: f64,
+    pub unknown: bool,
+}
+
+impl Answer {
+    pub fn right(&self) -> bool {
+        self.truth == self.given
+    }
 }
 
 pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
@@ -37,106 +110,107 @@ pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
             .binary_search_by(|l| l.as_str().cmp(label))
             .unwrap_or(0)
     };
-    let mut unknown = 0;
-    let mut pairs = Vec::new();
     let mut answers = Vec::new();
+    let mut sets = Vec::new();
     for (file, features) in tree.files.iter().zip(&tree.features) {
-        let scores = learned.scores(features)?;
-        if matches!(
-            decide(&learned.labels, &scores, learned.calibration.unknown_below),
-            Decision::Unknown { .. }
-        ) {
-            unknown += 1;
-        }
+        let answer = learned.answer(features)?;
+        let scores = answer.scores;
+        let (score, above) = (answer.unknown_score, answer.unknown_above);
+        let decision = decide(&learned.labels, &scores, score, above);
         let best = best(&scores);
-        pairs.push((index(&file.label), index(&learned.labels[best])));
-        answers.push((f64::from(scores[best]), learned.labels[best] == file.label));
+        answers.push(Answer {
+            truth: index(&file.label),
+            given: index(&learned.labels[best]),
+            confidence: f64::from(scores[best]),
+            unknown: matches!(decision, Decision::Unknown { .. }),
+        });
+        sets.push((scores, learned.labels.binary_search(&file.label).ok()));
     }
+    let pairs: Vec<(usize, usize)> = answers.iter().map(|a| (a.truth, a.given)).collect();
     Ok(Judged {
-        confusion: Confusion::new(labels.clone(), &pairs),
-        unknown,
-        calibration_error: expected_calibration_error(&answers),
+        confusion: Confusion::new(labels, &pairs),
+        unknown: answers.iter().filter(|answer| answer.unknown).count(),
+        calibration_error: expected_calibration_error(&confidences(&answers)),
+        sets: sets::measure(learned, &sets),
+        answers,
     })
 }
 
-fn report(context: &Context, version: u64, tree: &EmbeddedTree, judged: &Judged) -> Result<()> {
+/// Of each answer its confidence, and whether it is right.
+pub fn confidences(answers: &[Answer]) -> Vec<(f64, bool)> {
+    answers.iter().map(|a| (a.confidence, a.right())).collect()
+}
+
+fn report(
+    context: &Context,
+    version: u64,
+    tree: &EmbeddedTree,
+    judged: &Judged,
+    known: usize,
+    html: Option<&Path>,
+) -> Result<()> {
     let Judged {
         confusion, unknown, ..
     } = judged;
     let n = tree.files.len();
-    let accuracy = confusion.accuracy();
-    let balanced = confusion.balanced_accuracy();
-    let correct = (accuracy * n as f64).round() as usize;
-    let (low, high) = wilson(correct, n);
-    let per_class: serde_json::Map<String, serde_json::Value> = confusion
-        .per_class()
-        .into_iter()
-        .map(|class| {
-            let value = json!({
-                "n": class.n,
-                "precision": class.precision.map(round),
-                "recall": class.recall.map(round),
-            });
-            (class.label, value)
-        })
-        .collect();
     let skipped: Vec<String> = tree
         .skipped
         .iter()
         .map(|s| s.path.display().to_string())
         .collect();
-    context.out.json(&json!({
-        "accuracy": round(accuracy),
-        "accuracy_95": [round(low), round(high)],
-        "balanced_accuracy": round(balanced),
+    let html = html.map(|path| path.display().to_string());
+    let mut said = json!({
+        "accuracy": round(confusion.accuracy()),
+        "accuracy_95": ends(confusion.accuracy_95()),
+        "balanced_accuracy": round(confusion.balanced_accuracy()),
+        "balanced_accuracy_95": ends(confusion.balanced_accuracy_95()),
         "n": n,
+        "learned_from": known,
         "unknown": unknown,
         "calibration_error": round(judged.calibration_error),
-        "per_class": per_class,
+        "sets": sets::json(&judged.sets),
+        "per_class": classes::json(confusion),
         "labels": confusion.labels(),
         "confusion": confusion.rows(),
         "ms_per_sample": round(tree.ms_per_sample),
         "skipped": skipped,
         "version": version,
-    }))?;
-    context.out.line(format!(
-        "accuracy {:.1} % (95 %: {:.1} to {:.1}), balanced {:.1} %, n = {n}",
-        accuracy * 100.0,
-        low * 100.0,
-        high * 100.0,
-        balanced * 100.0
-    ))?;
+    });
+    if let Some(path) = &html {
+        said["html"] = json!(path);
+    }
+    context.out.json(&said)?;
+    for (name, share, interval) in [
+        (
+            "balanced accuracy",
+            confusion.balanced_accuracy(),
+            confusion.balanced_accuracy_95(),
+        ),
+        ("accuracy", confusion.accuracy(), confusion.accuracy_95()),
+    ] {
+        context.out.line(format!(
+            "{name:18}{}, n = {n}",
+            with_interval(share, interval)
+        ))?;
+    }
     context.out.line(format!(
         "head version {version}; {unknown} called unknown; calibration error {:.3}; {:.1} ms a photo; {} skipped",
         judged.calibration_error,
         tree.ms_per_sample,
         skipped.len()
     ))?;
+    sets::lines(context, &judged.sets)?;
     context.out.line("")?;
-    table(context, confusion)
-}
-
-fn table(context: &Context, confusion: &Confusion) -> Result<()> {
-    let percent = |share: Option<f64>| share.map_or("–".into(), |x| format!("{:.1}", x * 100.0));
-    context.out.line(format!(
-        "{:24} {:>6} {:>9} {:>11}   {}",
-        "class", "n", "recall %", "precision %", "most often taken for"
-    ))?;
-    for (row, class) in confusion.per_class().into_iter().enumerate() {
-        let mistaken = confusion.rows()[row]
-            .iter()
-            .enumerate()
-            .filter(|&(column, &count)| column != row && count > 0)
-            .max_by_key(|&(_, &count)| count)
-            .map(|(column, count)| format!("{} ({count})", fit(&confusion.labels()[column], 16)));
-        context.out.line(format!(
-            "{:24} {:>6} {:>9} {:>11}   {}",
-            fit(&class.label, 24),
-            class.n,
-            percent(class.recall),
-            percent(class.precision),
-            mistaken.unwrap_or_default()
-        ))?;
+    classes::table(context, confusion, usize::MAX)?;
+    if let Some(path) = html {
+        context.out.line("")?;
+        context.out.line(format!("page written to {path}"))?;
+    }
+    if known > 0 {
+        context.out.note(format!(
+            "{known} of the {n} photos are samples of this field, and a head does better on what it learned from than on anything new: \
+             these figures are too high"
+        ));
     }
     Ok(())
 }

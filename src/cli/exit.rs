@@ -2,7 +2,10 @@
 
 use anyhow::Error;
 use fieldhead::backbone::BackboneError;
+use fieldhead::board::BoardError;
 use fieldhead::config::ConfigError;
+use fieldhead::device::DeviceError;
+use fieldhead::features::npz::NpzError;
 use fieldhead::head::HeadError;
 use fieldhead::label::LabelError;
 use fieldhead::learn::LearnError;
@@ -14,6 +17,7 @@ use fieldhead::store::{FheadError, StoreError};
 pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 pub const BAD_INPUT: u8 = 3;
+pub const DEVICE: u8 = 4;
 pub const STORE: u8 = 5;
 pub const MISMATCH: u8 = 6;
 
@@ -42,11 +46,16 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = error.downcast_ref::<SourceError>() {
         return Some(source(e));
     }
+    if let Some(e) = error.downcast_ref::<DeviceError>() {
+        return Some(device(e));
+    }
     let bad_input = error.is::<PreprocessError>()
         || error.is::<LabelError>()
         || error.is::<HeadError>()
         || error.is::<LearnError>()
         || error.is::<ConfigError>()
+        || error.is::<NpzError>()
+        || error.is::<BoardError>()
         || error.is::<BadInput>();
     let mismatch = error.is::<BackboneError>() || error.is::<FheadError>();
     match () {
@@ -77,9 +86,17 @@ fn store(error: &StoreError) -> u8 {
     }
 }
 
+fn device(error: &DeviceError) -> u8 {
+    match error {
+        DeviceError::Unknown { .. } => USAGE,
+        _ => DEVICE,
+    }
+}
+
 fn source(error: &SourceError) -> u8 {
     match error {
         SourceError::Unknown { .. } => USAGE,
+        SourceError::Live(_) => DEVICE,
         _ => BAD_INPUT,
     }
 }

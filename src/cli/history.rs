@@ -45,6 +45,8 @@ fn origin(version: &Version) -> (&'static str, Option<u64>) {
         Origin::Correct { sample } => ("correct", Some(sample)),
         Origin::Forget { sample } => ("forget", Some(sample)),
         Origin::Import { .. } => ("import", None),
+        Origin::Rename { .. } => ("rename", None),
+        Origin::Remove { .. } => ("remove", None),
     }
 }
 

@@ -5,7 +5,10 @@
 mod args;
 mod backbones;
 mod bench;
+mod board;
 mod change;
+mod class;
+mod classes;
 mod collect;
 mod context;
 mod demo;
@@ -17,9 +20,12 @@ mod features;
 mod fewshot;
 mod history;
 mod output;
+mod page;
 mod predict;
 mod samples;
+mod sets;
 mod train;
+mod wires;
 
 pub use args::Args;
 pub use exit::code;
@@ -40,6 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Correct(options) => change::correct(&context, &options),
         Verb::Forget(options) => change::forget(&context, &options),
         Verb::Samples(options) => samples::run(&context, &options),
+        Verb::Class(options) => class::run(&context, &options),
         Verb::History => history::history(&context),
         Verb::Rollback(options) => history::rollback(&context, &options),
         Verb::Export(options) => export::export(&context, &options),
@@ -48,5 +55,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Fewshot(options) => fewshot::run(&context, &options),
         Verb::Bench(options) => bench::run(&context, &options),
         Verb::Backbones(options) => backbones::run(&context, &options),
+        Verb::Board(options) => board::run(&context, &options),
     }
 }

@@ -1,6 +1,7 @@
 //! What leaves the program: JSON lines or text on stdout, progress on stderr.
 
 use fieldhead::config;
+use fieldhead::learn::metrics::Interval;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -84,6 +85,22 @@ pub fn limit(count: Option<u64>) -> usize {
 /// Rounds for JSON: six decimals are more than any accuracy or time here carries.
 pub fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
+}
+
+/// An interval for JSON.
+pub fn ends((low, high): Interval) -> [f64; 2] {
+    [round(low), round(high)]
+}
+
+/// A share with its interval, in percent.
+pub fn with_interval(share: f64, (low, high): Interval) -> String {
+    let [share, low, high] = [share, low, high].map(|x| 100.0 * x);
+    format!("{share:.1} % (95 %: {low:.1} to {high:.1})")
+}
+
+/// An interval in percent, for a column of a table.
+pub fn range((low, high): Interval) -> String {
+    format!("{:.1}–{:.1}", 100.0 * low, 100.0 * high)
 }
 
 /// Milliseconds since `start`.

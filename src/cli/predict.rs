@@ -5,9 +5,10 @@ use super::context::Context;
 use super::embed::CHUNK;
 use super::exit::BadInput;
 use super::output::{limit, ms_since, round};
+use super::wires;
 use anyhow::Result;
-use fieldhead::decision::{Decision, best, decide};
-use fieldhead::head::Learned;
+use fieldhead::decision::{Decision, best, decide, set};
+use fieldhead::head::{self, Conformal, Learned};
 use fieldhead::pipeline::{Embedder, PipelineError};
 use fieldhead::source::folder;
 use fieldhead::source::{self, Opened, Payload, Source};
@@ -21,19 +22,20 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let (_, head) = store.current_head()?;
     drop(store);
     let embedder = context.embedder_for(&head.recipe)?;
-    let learned = &head.learned;
-    match options.source.as_deref().map(source::open).transpose()? {
+    let reading = Reading::new(context, &head.learned, options.coverage);
+    let source = options.source.as_deref();
+    let opened = source.map(|text| source::open(text, &context.clock));
+    match opened.transpose()? {
         Some(Opened::Files(mut paths)) => {
             paths.truncate(limit(options.count));
-            files(context, &embedder, learned, &paths)
+            files(context, &embedder, &reading, &paths)
         }
-        Some(Opened::Frames(source)) => {
-            let count = options.count.unwrap_or(1);
-            frames(context, &embedder, learned, source, count)
+        Some(Opened::Frames(source) | Opened::Live(source)) => {
+            frames(context, &embedder, &reading, source, options)
         }
         None => {
             let paths = listed(&options.paths)?;
-            files(context, &embedder, learned, &paths)
+            files(context, &embedder, &reading, &paths)
         }
     }
 }
@@ -57,7 +59,7 @@ fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 fn files(
     context: &Context,
     embedder: &Embedder,
-    learned: &Learned,
+    reading: &Reading,
     files: &[PathBuf],
 ) -> Result<()> {
     let mut failed = 0;
@@ -69,13 +71,13 @@ fn files(
             .map(|path| {
                 let start = Instant::now();
                 let payload = Payload::Encoded(folder::read(path)?);
-                answer(embedder, learned, &payload, threads, start)
+                answer(embedder, reading.learned, &payload, threads, start)
             })
             .collect();
         for (path, result) in chunk.iter().zip(answers) {
             let path = path.display().to_string();
             match result {
-                Ok(answer) => print(context, learned, ("path", json!(path)), &path, &answer)?,
+                Ok(answer) => print(context, reading, ("path", json!(path)), &path, &answer)?,
                 Err(error) => {
                     failed += 1;
                     context
@@ -99,23 +101,23 @@ fn files(
 fn frames(
     context: &Context,
     embedder: &Embedder,
-    learned: &Learned,
+    reading: &Reading,
     mut source: Box<dyn Source>,
-    count: u64,
+    options: &Predict,
 ) -> Result<()> {
-    for _ in 0..count {
+    let learned = reading.learned;
+    let mut show = wires::lamps(options.board.as_deref(), &options.lamps)?;
+    for _ in 0..options.count.unwrap_or(1) {
         let start = Instant::now();
         let Some(frame) = source.next()? else {
             break;
         };
         match answer(embedder, learned, &frame.payload, context.threads, start) {
-            Ok(answer) => print(
-                context,
-                learned,
-                ("seq", json!(frame.seq)),
-                &frame.name,
-                &answer,
-            )?,
+            Ok(answer) => {
+                let seq = ("seq", json!(frame.seq));
+                print(context, reading, seq, &frame.name, &answer)?;
+                show(answer.decision.label(), (context.clock)())?;
+            }
             Err(error) => {
                 context
                     .out
@@ -127,8 +129,57 @@ fn frames(
     Ok(())
 }
 
+/// How the answers of a head are read.
+struct Reading<'a> {
+    learned: &'a Learned,
+    /// Share of sets that should hold the right label.
+    coverage: f64,
+    /// The probability from which on a label belongs to a set.
+    least: Option<f32>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(context: &Context, learned: &'a Learned, coverage: Option<f64>) -> Reading<'a> {
+        let coverage = coverage.unwrap_or(context.settings.coverage);
+        let conformal = &learned.calibration.conformal;
+        let least = conformal.least(coverage);
+        if least.is_none() {
+            context.out.note(format!(
+                "a coverage of {coverage} takes {} held-out samples, and this head has {}: every set holds all labels; \
+                 train on more samples, or lower --coverage",
+                Conformal::needed(coverage),
+                conformal.n()
+            ));
+        }
+        Reading {
+            learned,
+            coverage,
+            least,
+        }
+    }
+
+    /// The labels that cannot be ruled out, most probable first.
+    fn set(&self, scores: &[f32]) -> Vec<&str> {
+        let set = set(scores, self.least).into_iter();
+        set.map(|i| self.learned.labels[i].as_str()).collect()
+    }
+
+    /// A set that is not the one label said anyway, in words.
+    fn doubts(&self, set: &[&str]) -> String {
+        let percent = round(self.coverage * 100.0);
+        match set {
+            [_] => String::new(),
+            // Said once, for all answers.
+            _ if self.least.is_none() => String::new(),
+            [] => format!("  ({percent} %: no label is likely enough)"),
+            some => format!("  ({percent} %: {})", some.join(" or ")),
+        }
+    }
+}
+
 struct Answer {
-    scores: Vec<f32>,
+    head: head::Answer,
+    decision: Decision,
     ms: f64,
 }
 
@@ -140,32 +191,35 @@ fn answer(
     start: Instant,
 ) -> Result<Answer> {
     let features = embedder.embed_payload(payload, threads)?;
-    let scores = learned.scores(&features).map_err(PipelineError::from)?;
+    let head = learned.answer(&features).map_err(PipelineError::from)?;
+    let (score, above) = (head.unknown_score, head.unknown_above);
     Ok(Answer {
-        scores,
+        decision: decide(&learned.labels, &head.scores, score, above),
+        head,
         ms: ms_since(start),
     })
 }
 
 fn print(
     context: &Context,
-    learned: &Learned,
+    reading: &Reading,
     (key, id): (&str, Value),
     name: &str,
     answer: &Answer,
 ) -> Result<()> {
-    let best = best(&answer.scores);
-    let (label, confidence) = (&learned.labels[best], answer.scores[best]);
-    let decision = decide(
-        &learned.labels,
-        &answer.scores,
-        learned.calibration.unknown_below,
-    );
-    let unknown = matches!(decision, Decision::Unknown { .. });
-    let scores: Map<String, Value> = learned
-        .labels
+    let labels = &reading.learned.labels;
+    let head::Answer {
+        scores,
+        unknown_score,
+        unknown_above,
+    } = &answer.head;
+    let best = best(scores);
+    let (label, confidence) = (&labels[best], scores[best]);
+    let unknown = matches!(answer.decision, Decision::Unknown { .. });
+    let set = reading.set(scores);
+    let by_label: Map<String, Value> = labels
         .iter()
-        .zip(&answer.scores)
+        .zip(scores)
         .map(|(label, &score)| (label.clone(), json!(round(f64::from(score)))))
         .collect();
     context.out.json(&json!({
@@ -173,7 +227,11 @@ fn print(
         "label": label,
         "confidence": round(f64::from(confidence)),
         "unknown": unknown,
-        "scores": scores,
+        "unknown_score": round(*unknown_score),
+        "unknown_above": round(*unknown_above),
+        "set": set,
+        "coverage": reading.coverage,
+        "scores": by_label,
         "ms": round(answer.ms),
     }))?;
     let shown = if unknown {
@@ -182,8 +240,9 @@ fn print(
         label.clone()
     };
     context.out.line(format!(
-        "{name}: {shown} {:.1} %  {:.1} ms",
+        "{name}: {shown} {:.1} %{}  {:.1} ms",
         confidence * 100.0,
+        reading.doubts(&set),
         answer.ms
     ))?;
     Ok(())

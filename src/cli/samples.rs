@@ -50,12 +50,16 @@ fn list(context: &Context) -> Result<()> {
 /// Samples whose label the others contradict, worst first.
 fn suspicious(context: &Context, options: &SamplesOptions) -> Result<()> {
     let store = context.open()?;
-    let set = training_set(context, &store, &context.recipe()?)?;
+    let recipe = match (context.settings.fit, store.current_head()) {
+        // As the head in use sees them, where that was chosen on the samples.
+        (None, Ok((_, head))) if head.native => head.recipe,
+        _ => context.recipe()?,
+    };
+    let set = training_set(context, &store, &recipe, &[])?;
     let samples = store.samples()?;
     let request = Request {
-        kind: context.settings.head,
         seed: options.seed,
-        ..Request::default()
+        ..context.settings.request()
     };
     let found = suspects(&set.samples, &request).map_err(PipelineError::from)?;
     let shown = limit(options.count);

@@ -2,8 +2,8 @@
 
 use super::regression::{Read, Regression};
 use super::{
-    Calibration, Head, HeadError, HeadKind, Learned, Model, Normalizer, Samples, Settings, lda,
-    ridge,
+    Calibration, ClassWeights, Head, HeadError, HeadKind, Learned, Model, Normalizer, Samples,
+    Settings, lda, ridge,
 };
 
 /// A ridge or LDA head that can go on learning.
@@ -14,9 +14,12 @@ pub struct Discriminant {
 }
 
 /// How a kind of head reads the regression, and its inverse temperature before calibration.
-fn reading(kind: HeadKind) -> (Read, f32) {
-    match kind {
-        HeadKind::Lda => (lda::scoring, lda::INVERSE_TEMPERATURE),
+pub(super) fn reading(kind: HeadKind, weights: ClassWeights) -> (Read, f32) {
+    match (kind, weights) {
+        (HeadKind::Lda, ClassWeights::Balanced) => (lda::scoring, lda::INVERSE_TEMPERATURE),
+        (HeadKind::Lda, ClassWeights::None) => {
+            (lda::scoring_as_collected, lda::INVERSE_TEMPERATURE)
+        }
         _ => (ridge::scoring, ridge::INVERSE_TEMPERATURE),
     }
 }
@@ -27,7 +30,7 @@ impl Discriminant {
         settings: Settings,
         normalizer: Normalizer,
     ) -> Result<Discriminant, HeadError> {
-        let (read, inverse_temperature) = reading(settings.kind);
+        let (read, inverse_temperature) = reading(settings.kind, settings.class_weights);
         let z = normalizer.apply_all(samples.clone());
         let n_samples = z.n() as u64;
         let regression = Regression::new(z, settings.penalty)?;
@@ -38,10 +41,7 @@ impl Discriminant {
                 n_samples,
                 normalizer,
                 model: Model::Linear(regression.fit().linear(read)?),
-                calibration: Calibration {
-                    inverse_temperature,
-                    unknown_below: 0.0,
-                },
+                calibration: Calibration::new(inverse_temperature),
             },
             regression,
             read,
@@ -54,7 +54,7 @@ impl Discriminant {
         Ok(Discriminant {
             regression: Regression::new(z, learned.settings.penalty)?,
             learned: learned.clone(),
-            read: reading(learned.settings.kind).0,
+            read: reading(learned.settings.kind, learned.settings.class_weights).0,
         })
     }
 

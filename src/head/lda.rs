@@ -1,7 +1,7 @@
 //! LDA: linear discriminant analysis, one Gaussian a class with a covariance that all share (Fisher, 1936).
 //!
 //! Raw scores are log-likelihoods up to what all classes share, `μᵀΣ⁻¹z − ½ μᵀΣ⁻¹μ`; all classes are equally likely beforehand,
-//! however many samples they have. On normalized features the covariance is
+//! however many samples they have, unless class weights are none. On normalized features the covariance is
 //!
 //! `Σ = (S + λI) / n`, with the within-class scatter `S = Σᵢ (zᵢ − μᵧ)(zᵢ − μᵧ)ᵀ` of the `n` samples,
 //!
@@ -18,6 +18,16 @@ use faer::{Mat, Scale};
 
 /// Scores are log-likelihoods.
 pub(super) const INVERSE_TEMPERATURE: f32 = 1.0;
+
+/// As [`scoring`], with classes as likely beforehand as they were collected.
+pub(super) fn scoring_as_collected(residuals: &Mat<f64>, counts: &[f64]) -> Option<Scoring> {
+    let n: f64 = counts.iter().sum();
+    let mut scoring = scoring(residuals, counts)?;
+    for (shift, count) in scoring.shift.iter_mut().zip(counts) {
+        *shift += (count / n).ln();
+    }
+    Some(scoring)
+}
 
 /// Weights and intercepts from the residuals of the regression without intercept.
 pub(super) fn scoring(residuals: &Mat<f64>, counts: &[f64]) -> Option<Scoring> {

@@ -1,5 +1,6 @@
 //! What is kept of a head: enough to score, to check, and to go on learning.
 
+use super::novelty::doubt;
 use super::{Calibration, HeadError, Model, Normalizer, Settings, probabilities};
 use crate::features;
 use crate::label::{self, MAX_LABELS};
@@ -16,6 +17,17 @@ pub struct Learned {
     pub normalizer: Normalizer,
     pub model: Model,
     pub calibration: Calibration,
+}
+
+/// What a head says of one sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Probabilities, one a label, in order of the labels. They sum to one.
+    pub scores: Vec<f32>,
+    /// How little the sample is like anything learned; in which units is the head's affair.
+    pub unknown_score: f64,
+    /// An `unknown_score` above this means *unknown*.
+    pub unknown_above: f64,
 }
 
 impl Learned {
@@ -41,6 +53,30 @@ impl Learned {
         Ok(probabilities(&raw, factor))
     }
 
+    /// Probabilities, and how unknown the sample is: by its novelty, or where nothing was held out by what the highest probability
+    /// lacks to one.
+    pub fn answer(&self, features: &[f32]) -> Result<Answer, HeadError> {
+        let factor = f64::from(self.calibration.inverse_temperature);
+        let raw = self.raw_scores(features)?;
+        let scores = probabilities(&raw, factor);
+        let (unknown_score, unknown_above) = match &self.calibration.novelty {
+            Some(novelty) => (
+                f64::from(novelty.score(features, doubt(&raw, factor))),
+                f64::from(novelty.unknown_above),
+            ),
+            None => {
+                let highest = scores.iter().copied().fold(0.0, f32::max);
+                let lacks = |p: f32| 1.0 - f64::from(p);
+                (lacks(highest), lacks(self.calibration.unknown_below))
+            }
+        };
+        Ok(Answer {
+            scores,
+            unknown_score,
+            unknown_above,
+        })
+    }
+
     /// Refuses a head whose parts do not fit together, or that holds a number that is not finite.
     pub fn validate(&self) -> Result<(), HeadError> {
         let damaged = |what: &str| HeadError::Damaged { what: what.into() };
@@ -57,14 +93,7 @@ impl Learned {
         if self.width() > features::MAX_WIDTH {
             return Err(damaged("its weights do not fit its labels"));
         }
-        let Calibration {
-            inverse_temperature,
-            unknown_below,
-        } = self.calibration;
-        let warm = inverse_temperature > 0.0 && inverse_temperature.is_finite();
-        if !warm || !(0.0..=1.0).contains(&unknown_below) {
-            return Err(damaged("its calibration is out of range"));
-        }
+        self.calibration.validate()?;
         self.settings.check()?;
         if self.settings.normalization != self.normalizer.kind {
             return Err(damaged(

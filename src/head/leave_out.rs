@@ -4,8 +4,9 @@
 //! `E = (I − S_BB)⁻¹ r_B` (for single samples `r / (1 − s)`, the PRESS formula of Allen, 1974), and the residuals of all others are
 //! `R − r_Bᵀ E`: all that a [`Scoring`](super::regression::Scoring) is made of.
 
+use super::discriminant::reading;
 use super::regression::Read;
-use super::{HeadError, HeadKind, Samples, gram, lda, ridge};
+use super::{ClassWeights, HeadError, HeadKind, Samples, gram};
 use faer::prelude::Solve;
 use faer::{Mat, Side};
 use std::collections::BTreeMap;
@@ -22,15 +23,17 @@ pub struct LeftOut {
 ///
 /// # Errors
 /// Features so large that the decomposition fails.
-pub fn leave_one_burst_out(z: &Samples, penalties: &[f64]) -> Result<Vec<LeftOut>, HeadError> {
+pub fn leave_one_burst_out(
+    z: &Samples,
+    penalties: &[f64],
+    weights: ClassWeights,
+) -> Result<Vec<LeftOut>, HeadError> {
     let basis = Basis::new(z)?;
     let mut left_out = Vec::new();
     for &penalty in penalties {
         let parts = basis.parts(z, penalty);
-        for (kind, read) in [
-            (HeadKind::Ridge, ridge::scoring as Read),
-            (HeadKind::Lda, lda::scoring),
-        ] {
+        for kind in [HeadKind::Ridge, HeadKind::Lda] {
+            let (read, _) = reading(kind, weights);
             if let Some(scores) = scores(z, &parts, read) {
                 left_out.push(LeftOut {
                     kind,

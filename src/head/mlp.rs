@@ -10,8 +10,8 @@
 
 use super::model::{Linear, Mlp};
 use super::{
-    Calibration, Head, HeadError, Learned, Model, Normalizer, Samples, Settings, gram,
-    probabilities,
+    Calibration, ClassWeights, Head, HeadError, Learned, Model, Normalizer, Samples, Settings,
+    gram, probabilities,
 };
 use crate::learn::splits;
 use crate::random::SplitMix64;
@@ -56,11 +56,8 @@ impl Perceptron {
                 labels: z.names().to_vec(),
                 n_samples: z.n() as u64,
                 normalizer,
-                model: Model::Mlp(fit(&z, settings.penalty)?),
-                calibration: Calibration {
-                    inverse_temperature: 1.0,
-                    unknown_below: 0.0,
-                },
+                model: Model::Mlp(fit(&z, &settings)?),
+                calibration: Calibration::new(1.0),
             },
             z,
         })
@@ -77,7 +74,7 @@ impl Perceptron {
     /// Follows the samples, which changed.
     fn adopt(&mut self) -> Result<(), HeadError> {
         self.z.check_classes()?;
-        self.learned.model = Model::Mlp(fit(&self.z, self.learned.settings.penalty)?);
+        self.learned.model = Model::Mlp(fit(&self.z, &self.learned.settings)?);
         self.learned.labels = self.z.names().to_vec();
         self.learned.n_samples = self.z.n() as u64;
         Ok(())
@@ -116,7 +113,7 @@ impl Head for Perceptron {
 }
 
 /// Trains on normalized rows.
-fn fit(z: &Samples, penalty: f64) -> Result<Mlp, HeadError> {
+fn fit(z: &Samples, settings: &Settings) -> Result<Mlp, HeadError> {
     let mut order: Vec<usize> = (0..z.n()).collect();
     order.sort_by(|&a, &b| {
         let rows = || z.row(a).iter().zip(z.row(b));
@@ -138,6 +135,9 @@ fn fit(z: &Samples, penalty: f64) -> Result<Mlp, HeadError> {
     let mut random = SplitMix64::new(SEED);
     let fold = splits::folds(SEED, &z).and_then(|folds| folds.into_iter().next());
     let mut net = Net::new(&z, &mut random);
+    let mut epoch = |net: &mut Net, z: &Samples| {
+        net.epoch(z, settings.penalty, settings.class_weights, &mut random);
+    };
     match fold {
         Some(fold) => {
             let (learn, judge) = (z.select(&fold.learn)?, z.select(&fold.judge)?);
@@ -150,7 +150,7 @@ fn fit(z: &Samples, penalty: f64) -> Result<Mlp, HeadError> {
             let mut best = (f64::INFINITY, net.theta.clone());
             let mut waited = 0;
             for _ in 0..MOST_EPOCHS {
-                net.epoch(&learn, penalty, &mut random);
+                epoch(&mut net, &learn);
                 let loss = net.loss(&judge, &numbers);
                 waited += 1;
                 if loss < best.0 {
@@ -163,7 +163,7 @@ fn fit(z: &Samples, penalty: f64) -> Result<Mlp, HeadError> {
             }
             net.theta = best.1;
         }
-        None => (0..BLIND_EPOCHS).for_each(|_| net.epoch(&z, penalty, &mut random)),
+        None => (0..BLIND_EPOCHS).for_each(|_| epoch(&mut net, &z)),
     }
     net.model(scale)
 }
@@ -234,9 +234,8 @@ impl Net {
     }
 
     /// One pass over the samples in a drawn order.
-    fn epoch(&mut self, z: &Samples, penalty: f64, random: &mut SplitMix64) {
-        let counts = z.counts();
-        let share = z.n() as f32 / z.classes() as f32;
+    fn epoch(&mut self, z: &Samples, penalty: f64, weights: ClassWeights, random: &mut SplitMix64) {
+        let weights = weights.of(&z.counts());
         let mut order: Vec<usize> = (0..z.n()).collect();
         random.shuffle(&mut order);
         for batch in order.chunks(BATCH) {
@@ -245,7 +244,7 @@ impl Net {
             let mut slopes = Vec::with_capacity(logits.len());
             for (&i, logits) in batch.iter().zip(logits.chunks_exact(self.classes)) {
                 let label = z.labels[i] as usize;
-                let weight = share / (counts[label] * batch.len()) as f32;
+                let weight = weights[label] / batch.len() as f32;
                 let raw: Vec<f64> = logits.iter().map(|&x| f64::from(x)).collect();
                 let mut slope = probabilities(&raw, 1.0);
                 slope[label] -= 1.0;

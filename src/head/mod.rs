@@ -8,6 +8,7 @@
 //! of samples does not matter at all to prototype and MLP, and to the others not beyond rounding (softmax: beyond the gap at which its
 //! search ends).
 
+mod calibration;
 mod cholesky;
 mod discriminant;
 pub(crate) mod gram;
@@ -19,20 +20,25 @@ pub mod mlp;
 mod model;
 mod newton;
 pub mod normalize;
+pub mod novelty;
 pub mod prototype;
 mod regression;
+mod request;
 pub mod ridge;
 mod samples;
 pub mod softmax;
 
-pub use learned::Learned;
+pub use calibration::{Calibration, Conformal};
+pub use learned::{Answer, Learned};
 pub(crate) use model::probabilities;
 pub use model::{Cosine, Linear, Mlp, Model};
 pub use normalize::{Normalization, Normalizer};
+pub use request::{COVERAGE, ClassWeights, Request};
 pub use samples::Samples;
 
 use crate::features::FeatureError;
 use crate::label::LabelError;
+use calibration::Calibrated;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -61,6 +67,12 @@ pub enum HeadError {
         min: f64,
         max: f64,
     },
+    #[error("the false alarm rate is {0}, expected 0 to 0.5")]
+    FalseAlarmRate(f64),
+    #[error("the coverage is {0}, expected 0.5 to 0.999")]
+    Coverage(f64),
+    #[error("the time for the choice is 0 ms, expected at least 1")]
+    NoTime,
     #[error(
         "training gave numbers that are not finite; the features are too large or the penalty too small: raise --penalty"
     )]
@@ -121,31 +133,6 @@ impl FromStr for HeadKind {
     }
 }
 
-/// What the user asks for; what is `None` the samples decide.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Request {
-    pub kind: Option<HeadKind>,
-    pub normalization: Option<Normalization>,
-    /// L2 penalty on the weights (1/C), see [`Settings::penalty`].
-    pub penalty: Option<f64>,
-    /// Share of known samples that may be called unknown, 0 to 0.5.
-    pub false_alarm_rate: f64,
-    /// Seed of the splits.
-    pub seed: u64,
-}
-
-impl Default for Request {
-    fn default() -> Self {
-        Request {
-            kind: None,
-            normalization: None,
-            penalty: None,
-            false_alarm_rate: 0.02,
-            seed: 0,
-        }
-    }
-}
-
 /// Everything that, with the samples, determines a head.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
@@ -155,6 +142,7 @@ pub struct Settings {
     /// the libraries that have a C; ridge: in `loss + λ ‖W‖²`; LDA: what is added to the within-class scatter, `Σ = (S + λI)/n`;
     /// prototype: without effect.
     pub penalty: f64,
+    pub class_weights: ClassWeights,
 }
 
 /// Penalties that leave the arithmetic well conditioned on features of any scale met so far (squared norms of 1 to 10⁵).
@@ -191,21 +179,12 @@ pub trait Head {
     fn calibrate(&mut self, calibration: Calibration);
 }
 
-/// How raw scores become probabilities, and when the answer is *unknown*.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// Raw scores are multiplied by this before the softmax (1/T of temperature scaling; Guo et al., 2017).
-    pub inverse_temperature: f32,
-    /// A highest probability below this means *unknown*; 0 never does.
-    pub unknown_below: f32,
-}
-
 /// Trains a head from scratch.
 pub fn train(samples: &Samples, settings: Settings) -> Result<Box<dyn Head + Send>, HeadError> {
     settings.check()?;
     samples.check_classes()?;
     let normalizer = Normalizer::fit(settings.normalization, samples);
-    Ok(match settings.kind {
+    let head: Box<dyn Head + Send> = match settings.kind {
         HeadKind::Softmax => Box::new(softmax::Softmax::train(samples, settings, normalizer)?),
         HeadKind::Ridge | HeadKind::Lda => Box::new(discriminant::Discriminant::train(
             samples, settings, normalizer,
@@ -214,7 +193,8 @@ pub fn train(samples: &Samples, settings: Settings) -> Result<Box<dyn Head + Sen
             Box::new(prototype::Prototype::train(samples, settings, normalizer)?)
         }
         HeadKind::Mlp => Box::new(mlp::Perceptron::train(samples, settings, normalizer)?),
-    })
+    };
+    Ok(Box::new(Calibrated(head)))
 }
 
 /// The head that `learned` came from, ready to go on with its settings. `samples` are those it learned from; where they are not
@@ -223,12 +203,13 @@ pub fn resume(learned: &Learned, samples: Samples) -> Result<Box<dyn Head + Send
     learned.validate()?;
     samples.check_classes()?;
     crate::features::check(samples.row(0), learned.width())?;
-    Ok(match learned.settings.kind {
+    let head: Box<dyn Head + Send> = match learned.settings.kind {
         HeadKind::Softmax => Box::new(softmax::Softmax::resume(samples, learned)),
         HeadKind::Ridge | HeadKind::Lda => {
             Box::new(discriminant::Discriminant::resume(samples, learned)?)
         }
         HeadKind::Prototype => Box::new(prototype::Prototype::resume(&samples, learned)?),
         HeadKind::Mlp => Box::new(mlp::Perceptron::resume(samples, learned)),
-    })
+    };
+    Ok(Box::new(Calibrated(head)))
 }

@@ -14,6 +14,9 @@ pub enum Normalization {
     L2,
     /// Each feature to mean zero and about variance one over the samples it was fitted on; see [`FLOOR`].
     Standardize,
+    /// The square root of each number's size, with its sign, then to length one: what fires often and strongly counts less (Perronnin,
+    /// Sánchez and Mensink, Improving the Fisher Kernel, 2010).
+    Power,
 }
 
 /// Share of the mean variance of all features that is added to the variance of each before it is scaled to one. A feature that
@@ -29,6 +32,7 @@ impl fmt::Display for Normalization {
             Normalization::None => "none",
             Normalization::L2 => "l2",
             Normalization::Standardize => "standardize",
+            Normalization::Power => "power",
         })
     }
 }
@@ -40,8 +44,9 @@ impl FromStr for Normalization {
             "none" => Ok(Normalization::None),
             "l2" => Ok(Normalization::L2),
             "standardize" => Ok(Normalization::Standardize),
+            "power" => Ok(Normalization::Power),
             other => Err(format!(
-                "normalization is '{other}', expected none, l2 or standardize"
+                "normalization is '{other}', expected none, l2, power or standardize"
             )),
         }
     }
@@ -61,7 +66,7 @@ impl Normalizer {
     pub fn fit(kind: Normalization, samples: &Samples) -> Normalizer {
         let (shift, scale) = match kind {
             Normalization::Standardize => moments(samples),
-            Normalization::None | Normalization::L2 => (Vec::new(), Vec::new()),
+            _ => (Vec::new(), Vec::new()),
         };
         Normalizer { kind, shift, scale }
     }
@@ -81,16 +86,11 @@ impl Normalizer {
     fn scale(&self, row: &mut [f32]) {
         match self.kind {
             Normalization::None => {}
-            Normalization::L2 => {
-                let square = super::gram::dot(row, row);
-                let factor = if square > 0.0 {
-                    1.0 / square.sqrt()
-                } else {
-                    0.0
-                };
-                for x in row {
-                    *x = (f64::from(*x) * factor) as f32;
-                }
+            Normalization::L2 => to_unit(row),
+            Normalization::Power => {
+                row.iter_mut()
+                    .for_each(|x| *x = x.abs().sqrt().copysign(*x));
+                to_unit(row);
             }
             Normalization::Standardize => {
                 for ((x, shift), scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
@@ -104,7 +104,7 @@ impl Normalizer {
     pub(super) fn validate(&self, width: usize) -> Result<(), HeadError> {
         let expected = match self.kind {
             Normalization::Standardize => width,
-            Normalization::None | Normalization::L2 => 0,
+            _ => 0,
         };
         let fits = self.shift.len() == expected
             && self.scale.len() == expected
@@ -112,6 +112,18 @@ impl Normalizer {
         fits.then_some(()).ok_or_else(|| HeadError::Damaged {
             what: "its feature scaling does not fit its weights".into(),
         })
+    }
+}
+
+fn to_unit(row: &mut [f32]) {
+    let square = super::gram::dot(row, row);
+    let factor = if square > 0.0 {
+        1.0 / square.sqrt()
+    } else {
+        0.0
+    };
+    for x in row {
+        *x = (f64::from(*x) * factor) as f32;
     }
 }
 
@@ -156,6 +168,13 @@ mod tests {
     fn l2_gives_length_one_and_leaves_zeros() {
         let one = Normalizer::fit(Normalization::L2, &samples(vec![1.0, 1.0]));
         assert_eq!(one.apply(&[3.0, 4.0]), [0.6, 0.8]);
+        assert_eq!(one.apply(&[0.0, 0.0]), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn power_takes_the_root_of_each_size_and_keeps_its_sign() {
+        let one = Normalizer::fit(Normalization::Power, &samples(vec![1.0, 1.0]));
+        assert_eq!(one.apply(&[9.0, -16.0]), [0.6, -0.8]);
         assert_eq!(one.apply(&[0.0, 0.0]), [0.0, 0.0]);
     }
 

@@ -48,10 +48,7 @@ impl Prototype {
             model: Model::Cosine(Cosine {
                 directions: Vec::new(),
             }),
-            calibration: Calibration {
-                inverse_temperature: INVERSE_TEMPERATURE,
-                unknown_below: 0.0,
-            },
+            calibration: Calibration::new(INVERSE_TEMPERATURE),
         };
         let mut head = Prototype::resume(samples, &learned)?;
         head.settle();

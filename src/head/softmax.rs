@@ -9,7 +9,8 @@
 
 use super::newton::{self, Outcome, Point};
 use super::{
-    Calibration, Head, HeadError, Learned, Linear, Model, Normalizer, Samples, Settings, gram,
+    Calibration, ClassWeights, Head, HeadError, Learned, Linear, Model, Normalizer, Samples,
+    Settings, gram,
 };
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
@@ -35,7 +36,7 @@ impl Softmax {
     ) -> Result<Softmax, HeadError> {
         let z = normalizer.apply_all(samples.clone());
         let space = Space::new(&z);
-        let linear = Problem::new(&z, &space)
+        let linear = Problem::new(&z, &space, settings.class_weights)
             .solve(settings.penalty, None, GAP)?
             .linear;
         Ok(Softmax {
@@ -45,10 +46,7 @@ impl Softmax {
                 n_samples: z.n() as u64,
                 normalizer,
                 model: Model::Linear(linear),
-                calibration: Calibration {
-                    inverse_temperature: 1.0,
-                    unknown_below: 0.0,
-                },
+                calibration: Calibration::new(1.0),
             },
             z,
             space,
@@ -74,8 +72,9 @@ impl Softmax {
             }
             _ => None,
         };
-        let penalty = self.learned.settings.penalty;
-        let solved = Problem::new(&self.z, &space).solve(penalty, start.as_ref(), GAP)?;
+        let settings = self.learned.settings;
+        let problem = Problem::new(&self.z, &space, settings.class_weights);
+        let solved = problem.solve(settings.penalty, start.as_ref(), GAP)?;
         self.learned.model = Model::Linear(solved.linear);
         self.learned.labels = self.z.names().to_vec();
         self.learned.n_samples = self.z.n() as u64;
@@ -214,13 +213,9 @@ pub struct Solved {
 
 impl<'a> Problem<'a> {
     /// `z` is normalized and has at least two classes.
-    pub fn new(z: &'a Samples, space: &'a Space) -> Problem<'a> {
-        let counts = z.counts();
-        let share = z.n() as f32 / z.classes() as f32;
-        let importance = z
-            .labels
-            .iter()
-            .map(|&label| share / counts[label as usize] as f32);
+    pub fn new(z: &'a Samples, space: &'a Space, weights: ClassWeights) -> Problem<'a> {
+        let weights = weights.of(&z.counts());
+        let importance = z.labels.iter().map(|&label| weights[label as usize]);
         let square = match space {
             Space::Span(kernel) => (0..z.n()).map(|i| f64::from(kernel[(i, i)])).sum(),
             Space::Features => gram::dot(z.rows(), z.rows()),

@@ -1,7 +1,7 @@
-//! Calibration: held-out raw scores to honest probabilities and a threshold for *unknown*. Pure.
+//! Calibration: held-out raw scores to honest probabilities, to sets of labels, and to a threshold for *unknown*. Pure.
 
-use crate::decision::best;
-use crate::head::{Calibration, probabilities};
+use crate::head::novelty::{Codes, Novelty, Sign, distances_to_others, doubt};
+use crate::head::{Calibration, Conformal, Samples, probabilities};
 
 /// Bounds of the inverse temperature.
 const FACTOR: (f64, f64) = (1e-2, 1e3);
@@ -62,21 +62,27 @@ pub fn log_loss(held_out: &[HeldOut], factor: f64) -> f64 {
     held_out.iter().map(loss).sum::<f64>() / total
 }
 
-/// Temperature, and the threshold below which at most `false_alarm_rate` of the held-out samples fall.
-pub fn calibrate(held_out: &[HeldOut], false_alarm_rate: f64) -> Calibration {
-    let factor = inverse_temperature(held_out);
-    let mut confidences: Vec<f32> = held_out
+/// All that held-out answers on `samples` say: temperature, sets of labels, and a threshold above which at most `false_alarm_rate` of
+/// them fall.
+pub fn calibrate(samples: &Samples, held_out: &[HeldOut], false_alarm_rate: f64) -> Calibration {
+    let inverse_temperature = inverse_temperature(held_out) as f32;
+    let factor = f64::from(inverse_temperature);
+    let right = |one: &HeldOut| probabilities(&one.scores, factor)[one.label];
+    let judges: Vec<usize> = held_out.iter().map(|one| one.row).collect();
+    let distances = distances_to_others(samples.width(), samples.rows(), &samples.groups, &judges);
+    let signs: Vec<Sign> = held_out
         .iter()
-        .map(|one| {
-            let scores = probabilities(&one.scores, factor);
-            scores[best(&scores)]
+        .zip(distances)
+        .map(|(one, distance)| Sign {
+            doubt: doubt(&one.scores, factor),
+            distance,
         })
         .collect();
-    confidences.sort_by(f32::total_cmp);
-    let allowed = (false_alarm_rate * confidences.len() as f64).floor() as usize;
+    let codes = Codes::of(samples.rows().chunks_exact(samples.width()));
     Calibration {
-        inverse_temperature: factor as f32,
-        unknown_below: confidences.get(allowed).copied().unwrap_or(0.0),
+        novelty: Novelty::new(codes, &signs, false_alarm_rate),
+        conformal: Conformal::new(held_out.iter().map(right).collect()),
+        ..Calibration::new(inverse_temperature)
     }
 }
 
@@ -106,21 +112,5 @@ mod tests {
         let confidence = probabilities(&[1.0, 0.0], factor)[0];
         assert!((confidence - 0.9).abs() < 0.01, "{confidence}");
         assert!(log_loss(&answers(9), factor) < log_loss(&answers(9), 2.0 * factor));
-    }
-
-    #[test]
-    fn at_most_the_allowed_share_is_called_unknown() {
-        let mut held_out = answers(10);
-        for (row, one) in held_out.iter_mut().enumerate() {
-            one.scores[0] = 0.1 * row as f64;
-        }
-        for (rate, most) in [(0.0, 0), (0.2, 2), (0.5, 5)] {
-            let one = calibrate(&held_out, rate);
-            let below = held_out.iter().filter(|h| {
-                let p = probabilities(&h.scores, f64::from(one.inverse_temperature));
-                p[best(&p)] < one.unknown_below
-            });
-            assert!(below.count() <= most, "{rate}");
-        }
     }
 }

@@ -21,15 +21,7 @@ pub struct Fold {
 /// A class that has a single burst always learns and never judges.
 pub fn folds(seed: u64, samples: &Samples) -> Option<Vec<Fold>> {
     let bursts = bursts(samples);
-    let mut bursts_of = vec![0usize; samples.classes()];
-    for rows in bursts.values() {
-        let mut classes: Vec<u32> = rows.iter().map(|&row| samples.labels[row]).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        for class in classes {
-            bursts_of[class as usize] += 1;
-        }
-    }
+    let bursts_of = bursts_of(samples);
     let judged: Vec<usize> = bursts_of.iter().copied().filter(|&n| n >= 2).collect();
     let fewest = judged.iter().copied().min()?;
     if judged.len() < 2 {
@@ -52,6 +44,20 @@ pub fn bursts(samples: &Samples) -> BTreeMap<u64, Vec<usize>> {
         bursts.entry(group).or_default().push(row);
     }
     bursts
+}
+
+/// Number of bursts of each class.
+pub fn bursts_of(samples: &Samples) -> Vec<usize> {
+    let mut bursts_of = vec![0usize; samples.classes()];
+    for rows in bursts(samples).values() {
+        let mut classes: Vec<u32> = rows.iter().map(|&row| samples.labels[row]).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        for class in classes {
+            bursts_of[class as usize] += 1;
+        }
+    }
+    bursts_of
 }
 
 /// The fold of each row: bursts, largest first, go where their class is rarest, then where the fewest samples are.

@@ -4,6 +4,7 @@
 //! self-confidence of Confident Learning (Northcutt, Jiang and Chuang, Journal of Artificial Intelligence Research 70, 2021).
 
 use super::calibrate::inverse_temperature;
+use super::report::Refusal;
 use super::{LearnError, select};
 use crate::decision::best;
 use crate::head::{Normalization, Normalizer, Request, Samples, probabilities};
@@ -35,11 +36,11 @@ const FAR_OUT: f64 = 3.0;
 /// All samples that could be judged, most suspicious first. Classes of a single burst are never judged.
 ///
 /// # Errors
-/// [`LearnError::NothingHeldOut`] where nothing can be judged, and what training says.
+/// [`Refusal::NothingHeldOut`] where nothing can be judged, and what training says.
 pub fn suspects(samples: &Samples, request: &Request) -> Result<Vec<Suspect>, LearnError> {
     samples.check_classes()?;
     let choice = select::select(samples, request)?;
-    let held_out = choice.held_out.ok_or(LearnError::NothingHeldOut)?;
+    let held_out = choice.held_out.ok_or(Refusal::NothingHeldOut)?;
     let factor = inverse_temperature(&held_out);
     let cosines = nearest_mean_cosines(samples);
     let limit = far_out(&cosines);
@@ -175,6 +176,6 @@ mod tests {
         let groups = labels.iter().map(|&l| u64::from(l)).collect();
         let one_burst = Samples::new(8, rows, labels, names, groups).unwrap();
         let refused = suspects(&one_burst, &Request::default());
-        assert_eq!(refused, Err(LearnError::NothingHeldOut));
+        assert_eq!(refused, Err(Refusal::NothingHeldOut.into()));
     }
 }

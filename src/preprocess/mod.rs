@@ -1,11 +1,12 @@
 //! Preprocessing: bytes to a picture, a picture to the backbone's input. Pure.
 //!
-//! Owns: decoding JPEG and PNG ([`decode`]), raw camera layouts ([`raw`]), the views ([`Fit`], [`fit_to`]), and the copy that is
+//! Owns: decoding JPEG and PNG ([`decode`]), raw camera layouts ([`raw`]), changed copies ([`augment`]), the views ([`Fit`], [`fit_to`]), and the copy that is
 //! kept of a picture ([`keep`]). Does not own: reading files (`source`), or running the network (`backbone`).
 //!
 //! Invariant: the same bytes give the same u8 pixels on every machine. Decoding takes the portable integer path of its library,
 //! and resampling has no floating-point number in it. Every size is bounded before it is allocated.
 
+pub mod augment;
 mod decode;
 mod entropy;
 mod keep;
@@ -61,6 +62,8 @@ pub enum PreprocessError {
     },
     #[error("a YUYV frame is {width} pixels wide, expected an even number; choose another size")]
     OddWidth { width: u32 },
+    #[error("the fit both is two pictures, and one was expected; fit squash and crop one by one")]
+    TwoViews,
 }
 
 /// A decoded picture: `rgb` is `[height, width, 3]`, row by row without gaps.
@@ -93,6 +96,20 @@ pub enum Fit {
     Crop,
     /// All of the picture in its proportions, between bars.
     Letterbox,
+    /// Squash and crop, each looked at; the features are their mean.
+    Both,
+}
+
+impl Fit {
+    /// The views that the network looks at, one after the other.
+    pub fn parts(self) -> &'static [Fit] {
+        match self {
+            Fit::Squash => &[Fit::Squash],
+            Fit::Crop => &[Fit::Crop],
+            Fit::Letterbox => &[Fit::Letterbox],
+            Fit::Both => &[Fit::Squash, Fit::Crop],
+        }
+    }
 }
 
 impl fmt::Display for Fit {
@@ -101,6 +118,7 @@ impl fmt::Display for Fit {
             Fit::Squash => "squash",
             Fit::Crop => "crop",
             Fit::Letterbox => "letterbox",
+            Fit::Both => "both",
         })
     }
 }
@@ -112,8 +130,9 @@ impl FromStr for Fit {
             "squash" => Ok(Fit::Squash),
             "crop" => Ok(Fit::Crop),
             "letterbox" => Ok(Fit::Letterbox),
+            "both" => Ok(Fit::Both),
             other => Err(format!(
-                "fit is '{other}', expected squash, crop or letterbox"
+                "fit is '{other}', expected squash, crop, letterbox or both"
             )),
         }
     }
@@ -152,7 +171,7 @@ struct Rect {
     height: u32,
 }
 
-/// Fits a picture to `[height, width, 3]` u8.
+/// Fits a picture to `[height, width, 3]` u8, by one of [`Fit::parts`].
 pub fn fit_to(
     image: &Image,
     fit: Fit,
@@ -185,6 +204,7 @@ pub fn fit_to(
             let inner = resize::resize(image, whole, w, h);
             paste(&inner, w, h, width, height, pad)
         }
+        Fit::Both => return Err(PreprocessError::TwoViews),
     })
 }
 

@@ -16,12 +16,23 @@ pub enum Layout {
 }
 
 impl Layout {
-    fn name(self) -> &'static str {
+    /// As V4L2's documentation calls it, but for RGB24, whose name in options is short.
+    pub fn name(self) -> &'static str {
         match self {
-            Layout::Rgb24 => "RGB24",
+            Layout::Rgb24 => "RGB",
             Layout::Grey => "GREY",
             Layout::Yuyv => "YUYV",
             Layout::Mjpeg => "MJPEG",
+        }
+    }
+
+    /// 0 for MJPEG, which has no fixed number.
+    pub fn bytes_a_pixel(self) -> usize {
+        match self {
+            Layout::Rgb24 => 3,
+            Layout::Yuyv => 2,
+            Layout::Grey => 1,
+            Layout::Mjpeg => 0,
         }
     }
 }
@@ -33,14 +44,11 @@ pub fn to_image(
     height: u32,
     bytes: &[u8],
 ) -> Result<Image, PreprocessError> {
-    let bytes_a_pixel = match layout {
-        Layout::Mjpeg => return decode(bytes),
-        Layout::Rgb24 => 3,
-        Layout::Yuyv => 2,
-        Layout::Grey => 1,
-    };
+    if layout == Layout::Mjpeg {
+        return decode(bytes);
+    }
     check_size(width.into(), height.into())?;
-    let expected = u64::from(width) * u64::from(height) * bytes_a_pixel;
+    let expected = u64::from(width) * u64::from(height) * layout.bytes_a_pixel() as u64;
     if bytes.len() as u64 != expected {
         return Err(PreprocessError::FrameSize {
             layout: layout.name(),

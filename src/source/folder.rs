@@ -118,7 +118,11 @@ fn not_a_folder(dir: &Path, error: std::io::Error) -> SourceError {
 
 /// Reads a whole file, refusing one that is larger than any photo.
 pub fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
-    let limit = MAX_ENCODED_BYTES as u64;
+    read_up_to(MAX_ENCODED_BYTES as u64, path)
+}
+
+/// Reads a whole file, refusing one of more than `limit` bytes.
+pub fn read_up_to(limit: u64, path: &Path) -> Result<Vec<u8>, SourceError> {
     let io = |source| SourceError::Read {
         path: path.into(),
         source,

@@ -1,19 +1,40 @@
 //! Sources: where pictures come from.
 //!
-//! Owns: reading pictures from files and folders ([`folder`]) and drawing them ([`line`]); what gives frames one after the other
-//! stands behind one seam ([`Source`]). Does not own: decoding or fitting them (`preprocess`).
+//! Owns: reading pictures from files and folders ([`folder`]), from cameras ([`camera`]) and other programs ([`command`]), and drawing
+//! them ([`line`]); what gives frames one after the other stands behind one seam ([`Source`]). Does not own: decoding or fitting them
+//! (`preprocess`).
 //!
-//! Invariant: a source is bounded in memory: one picture at a time, and no file larger than
-//! [`crate::preprocess::MAX_ENCODED_BYTES`].
+//! Invariant: a source is bounded in memory: one picture at a time (two of a device: one waits, one is being read), and none larger
+//! than [`crate::preprocess::MAX_ENCODED_BYTES`] or [`crate::preprocess::MAX_PIXELS`].
 
+pub mod camera;
+pub mod command;
+mod fault;
 pub mod folder;
 pub mod line;
+mod live;
+mod mjpeg;
 mod parse;
+mod program;
+mod simulated;
+#[cfg(test)]
+mod tests;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
 
-pub use parse::{LineSource, Opened, open};
+pub use fault::LiveError;
+pub use parse::parse;
+pub use simulated::LineSource;
 
 use crate::preprocess::Image;
+use camera::CameraSpec;
+use command::{Command, CommandSpec};
+use live::{Live, PATIENCE};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Monotonic time in µs, from any beginning: only the command line reads a clock, and lends it.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// What can go wrong with a source.
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +52,18 @@ pub enum SourceError {
     NoFiles { path: PathBuf },
     #[error("{path} is a pipe, a socket or a device, and only files are read; name a photo", path = path.display())]
     NotAFile { path: PathBuf },
-    #[error("{path} has {bytes} bytes, at most {limit} are read; is this a photo?", path = path.display())]
+    #[error("{path} has {bytes} bytes, at most {limit} are read; is this the right file?", path = path.display())]
     TooLarge {
         path: PathBuf,
         bytes: u64,
         limit: u64,
     },
     #[error(
-        "the source '{text}' is not known: {what}; use file:PATH or line:SEED[,light=evening][,part=gear]"
+        "the source '{text}' is not known: {what}; use file:PATH, camera[:DEVICE], command:PROGRAM … or line:SEED"
     )]
     Unknown { text: String, what: String },
+    #[error(transparent)]
+    Live(#[from] LiveError),
 }
 
 /// The picture of a frame, as it came.
@@ -66,4 +89,63 @@ pub struct Frame {
 /// Something that gives pictures one after the other; `None` when a recording ends.
 pub trait Source {
     fn next(&mut self) -> Result<Option<Frame>, SourceError>;
+}
+
+/// What the text of a source names.
+pub enum Spec {
+    /// A file, or a folder of files.
+    Files(PathBuf),
+    Camera(CameraSpec),
+    Command(CommandSpec),
+    Line(Box<LineSource>),
+}
+
+/// A source that was opened.
+pub enum Opened {
+    /// The one file, or the files of the folder in order of their names; at least one. Each can be read or not by itself.
+    Files(Vec<PathBuf>),
+    /// Frames that have nothing to do with each other.
+    Frames(Box<dyn Source>),
+    /// Frames of a device, one shortly after the other: a burst.
+    Live(Box<dyn Source>),
+}
+
+/// Opens the source that a text names. A device is opened by whoever asks for its first frame.
+pub fn open(text: &str, clock: &Clock) -> Result<Opened, SourceError> {
+    match parse(text)? {
+        Spec::Files(path) => {
+            let files = folder::list(&path)?;
+            if files.is_empty() {
+                return Err(SourceError::NoFiles { path });
+            }
+            Ok(Opened::Files(files))
+        }
+        Spec::Line(line) => Ok(Opened::Frames(line)),
+        Spec::Camera(spec) => Ok(Opened::Live(open_camera(spec, clock)?)),
+        Spec::Command(spec) => {
+            let name = format!("command:{}", spec.program());
+            let live = Live::start(name, Command::new(spec), clock.clone(), PATIENCE)?;
+            Ok(Opened::Live(Box::new(live)))
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_camera(spec: CameraSpec, clock: &Clock) -> Result<Box<dyn Source>, SourceError> {
+    let name = format!("camera:{}", spec.device.display());
+    let camera = camera::Camera::new(v4l2::V4l2::default(), spec);
+    Ok(Box::new(Live::start(
+        name,
+        camera,
+        clock.clone(),
+        PATIENCE,
+    )?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_camera(spec: CameraSpec, _: &Clock) -> Result<Box<dyn Source>, SourceError> {
+    Err(SourceError::Live(LiveError::NotACamera {
+        device: spec.device.display().to_string(),
+        what: "cameras are read through V4L2, which only Linux has".into(),
+    }))
 }

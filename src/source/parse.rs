@@ -1,106 +1,286 @@
-//! The text of `--source`, and the simulated line as a source.
+//! The text of `--source`.
 //!
-//! Owns: `file:PATH` and `line:SEED[,light=day|evening][,part=NAME]`. Invariant: a text that is not understood is refused, naming
-//! what was expected.
+//! Owns: `file:PATH`, `camera[:DEVICE][,OPTIONS]`, `command[,OPTIONS]:PROGRAM …`, `line:SEED[,light=day|evening][,part=NAME]`.
+//! Invariant: a text that is not understood is refused, naming what was expected.
 
-use super::folder;
+use super::camera::{CameraSpec, DEFAULT_DEVICE};
+use super::command::{CommandSpec, Frames};
 use super::line::{Light, Line, Part};
-use super::{Frame, Payload, Source, SourceError};
-use std::path::{Path, PathBuf};
+use super::simulated::LineSource;
+use super::{SourceError, Spec};
+use crate::preprocess::check_size;
+use crate::preprocess::raw::Layout;
+use std::path::PathBuf;
 
-/// Time between two frames of the line: 30 frames a second.
-const FRAME_US: u64 = 33_333;
-
-/// What a text names.
-pub enum Opened {
-    /// The one file, or the files of the folder in order of their names; at least one. Each can be read or not by itself.
-    Files(Vec<PathBuf>),
-    Frames(Box<dyn Source>),
+/// Understands the text of a source, and opens nothing.
+pub fn parse(text: &str) -> Result<Spec, SourceError> {
+    let unknown = |what: String| SourceError::Unknown {
+        text: text.into(),
+        what,
+    };
+    let (kind, rest) = match text.find([':', ',']) {
+        Some(at) => text.split_at(at),
+        None => (text, ""),
+    };
+    let behind_colon = || {
+        rest.strip_prefix(':')
+            .ok_or_else(|| format!("expected ':' behind {kind}"))
+    };
+    let spec = match kind {
+        "file" => behind_colon().map(|path| Spec::Files(PathBuf::from(path))),
+        "line" => behind_colon().and_then(|rest| line(text, rest)),
+        "camera" => camera(rest).map(Spec::Camera),
+        "command" => command(rest).map(Spec::Command),
+        _ => Err("expected file, camera, command or line before the first ':'".into()),
+    };
+    spec.map_err(unknown)
 }
 
-/// Opens the source that a text names.
-pub fn open(text: &str) -> Result<Opened, SourceError> {
-    if let Some(path) = text.strip_prefix("file:") {
-        let path = Path::new(path);
-        let files = folder::list(path)?;
-        if files.is_empty() {
-            return Err(SourceError::NoFiles { path: path.into() });
+/// `SEED[,light=…][,part=…]`; `text` is what frames are called by.
+fn line(text: &str, rest: &str) -> Result<Spec, String> {
+    let mut fields = rest.split(',');
+    let seed = fields.next().unwrap_or_default();
+    let seed: u64 = seed
+        .parse()
+        .map_err(|_| "the seed is not a whole number".to_owned())?;
+    let (mut light, mut only) = (Light::day(), None);
+    for field in fields {
+        match field.split_once('=') {
+            Some(("light", "day")) => light = Light::day(),
+            Some(("light", "evening")) => light = Light::evening(),
+            Some(("part", name)) => only = Some(part(name)?),
+            _ => return Err(format!("'{field}' is not an option")),
         }
-        return Ok(Opened::Files(files));
     }
-    if let Some(rest) = text.strip_prefix("line:") {
-        return Ok(Opened::Frames(Box::new(LineSource::parse(rest)?)));
-    }
-    Err(unknown(
-        text,
-        "expected file: or line: before the first ':'",
-    ))
+    let line = Line::new(seed, light);
+    Ok(Spec::Line(Box::new(LineSource::new(line, text, only))))
 }
 
-/// The simulated line, frame by frame, without end.
-pub struct LineSource {
-    line: Line,
-    name: String,
-    only: Option<Part>,
-    seq: u64,
-}
-
-impl LineSource {
-    fn parse(text: &str) -> Result<LineSource, SourceError> {
-        let mut fields = text.split(',');
-        let seed = fields.next().unwrap_or_default();
-        let seed: u64 = seed
-            .parse()
-            .map_err(|_| unknown(text, "the seed is not a whole number"))?;
-        let (mut light, mut only) = (Light::day(), None);
-        for field in fields {
-            match field.split_once('=') {
-                Some(("light", "day")) => light = Light::day(),
-                Some(("light", "evening")) => light = Light::evening(),
-                Some(("part", name)) => only = Some(part(text, name)?),
-                _ => return Err(unknown(text, &format!("'{field}' is not an option"))),
-            }
-        }
-        Ok(LineSource {
-            line: Line::new(seed, light),
-            name: format!("line:{text}"),
-            only,
-            seq: 0,
-        })
-    }
-}
-
-impl Source for LineSource {
-    fn next(&mut self) -> Result<Option<Frame>, SourceError> {
-        let image = match self.only {
-            Some(part) => self.line.frame(part),
-            None => self.line.next().1,
-        };
-        let seq = self.seq;
-        self.seq += 1;
-        Ok(Some(Frame {
-            seq,
-            time_us: seq * FRAME_US,
-            name: format!("{}#{seq}", self.name),
-            payload: Payload::Decoded(image),
-        }))
-    }
-}
-
-fn part(text: &str, name: &str) -> Result<Part, SourceError> {
+fn part(name: &str) -> Result<Part, String> {
     let parts = Part::ALL;
     parts
         .into_iter()
         .find(|part| part.label() == name)
         .ok_or_else(|| {
             let known: Vec<&str> = parts.iter().map(|part| part.label()).collect();
-            unknown(text, &format!("part is one of {}", known.join(", ")))
+            format!("part is one of {}", known.join(", "))
         })
 }
 
-fn unknown(text: &str, what: &str) -> SourceError {
-    SourceError::Unknown {
-        text: text.into(),
-        what: what.into(),
+/// `[:DEVICE][,OPTIONS]`
+fn camera(rest: &str) -> Result<CameraSpec, String> {
+    let (device, options) = rest.split_once(',').unwrap_or((rest, ""));
+    let device = match device.strip_prefix(':') {
+        None => DEFAULT_DEVICE,
+        Some(path) if path.starts_with('/') => path,
+        Some(other) => {
+            return Err(format!(
+                "expected a device such as {DEFAULT_DEVICE}, got '{other}'"
+            ));
+        }
+    };
+    let options = Options::parse(options)?;
+    Ok(CameraSpec {
+        device: device.into(),
+        size: options.size()?,
+        layout: options.layout,
+    })
+}
+
+/// `[,OPTIONS]:PROGRAM …`
+fn command(rest: &str) -> Result<CommandSpec, String> {
+    let expected = "expected command:PROGRAM …, or options between: command,format=rgb,width=640,height=480:PROGRAM …";
+    let (options, line) = rest.split_once(':').ok_or(expected)?;
+    let options = Options::parse(options.strip_prefix(',').unwrap_or(options))?;
+    let words = words(line)?;
+    if words.first().is_none_or(String::is_empty) {
+        return Err(expected.into());
+    }
+    let frames = match (options.layout.unwrap_or(Layout::Mjpeg), options.size()?) {
+        (Layout::Mjpeg, None) => Frames::Mjpeg,
+        (Layout::Mjpeg, Some(_)) => {
+            return Err(
+                "MJPEG pictures say their size themselves; leave width and height out".into(),
+            );
+        }
+        (layout, None) => {
+            return Err(format!(
+                "raw frames need their size: command,format={},width=640,height=480:PROGRAM …",
+                layout.name().to_lowercase()
+            ));
+        }
+        (layout, Some((width, height))) => Frames::Raw {
+            layout,
+            width,
+            height,
+            bytes: width as usize * height as usize * layout.bytes_a_pixel(),
+        },
+    };
+    Ok(CommandSpec { words, frames })
+}
+
+/// What stands between commas.
+#[derive(Default)]
+struct Options {
+    width: Option<u32>,
+    height: Option<u32>,
+    layout: Option<Layout>,
+}
+
+impl Options {
+    fn parse(text: &str) -> Result<Options, String> {
+        let mut options = Options::default();
+        for field in text.split(',').filter(|field| !field.is_empty()) {
+            match field.split_once('=') {
+                Some(("width", value)) => options.width = Some(side(value)?),
+                Some(("height", value)) => options.height = Some(side(value)?),
+                Some(("format", value)) => options.layout = Some(layout(value)?),
+                _ => {
+                    return Err(format!(
+                        "'{field}' is not an option; expected width=, height= or format="
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    fn size(&self) -> Result<Option<(u32, u32)>, String> {
+        match (self.width, self.height) {
+            (None, None) => Ok(None),
+            (Some(width), Some(height)) => {
+                check_size(width.into(), height.into()).map_err(|e| e.to_string())?;
+                Ok(Some((width, height)))
+            }
+            _ => Err("width and height go together".into()),
+        }
+    }
+}
+
+fn side(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| format!("expected a number of pixels, got '{text}'"))
+}
+
+fn layout(text: &str) -> Result<Layout, String> {
+    match text {
+        "yuyv" => Ok(Layout::Yuyv),
+        "mjpeg" => Ok(Layout::Mjpeg),
+        "rgb" => Ok(Layout::Rgb24),
+        "grey" => Ok(Layout::Grey),
+        other => Err(format!(
+            "expected format=yuyv, mjpeg, rgb or grey, got '{other}'"
+        )),
+    }
+}
+
+/// Words between spaces; what stands in '…' or "…" is one word. No shell: nothing else has a meaning.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let (mut word, mut begun, mut quote) = (String::new(), false, None);
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), c) => word.push(c),
+            (None, '\'' | '"') => (quote, begun) = (Some(c), true),
+            (None, c) if c.is_whitespace() => {
+                if begun {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            (None, c) => {
+                word.push(c);
+                begun = true;
+            }
+        }
+    }
+    if let Some(open) = quote {
+        return Err(format!("a {open} is not closed"));
+    }
+    if begun {
+        words.push(word);
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        match parse(text) {
+            Ok(_) => panic!("{text}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_camera_is_named_by_device_size_and_format_or_not_at_all() {
+        let camera = |text: &str| match parse(text) {
+            Ok(Spec::Camera(spec)) => spec,
+            _ => panic!("{text}"),
+        };
+        let plain = CameraSpec {
+            device: "/dev/video0".into(),
+            size: None,
+            layout: None,
+        };
+        assert_eq!(camera("camera"), plain);
+        assert_eq!(camera("camera:/dev/video0"), plain);
+        let asked = camera("camera:/dev/v4l/by-id/usb-a:b,width=1280,height=720,format=mjpeg");
+        assert_eq!(asked.device, PathBuf::from("/dev/v4l/by-id/usb-a:b"));
+        assert_eq!(
+            (asked.size, asked.layout),
+            (Some((1280, 720)), Some(Layout::Mjpeg))
+        );
+        assert_eq!(camera("camera,format=grey").layout, Some(Layout::Grey));
+    }
+
+    #[test]
+    fn a_command_is_a_program_with_its_words_and_what_it_writes() {
+        let command = |text: &str| match parse(text) {
+            Ok(Spec::Command(spec)) => spec,
+            _ => panic!("{text}"),
+        };
+        let spec = command("command:sh -c 'a | b' \"c d\"e  -o -");
+        assert_eq!(spec.words, ["sh", "-c", "a | b", "c de", "-o", "-"]);
+        assert_eq!(spec.frames, Frames::Mjpeg);
+        let spec = command("command,format=yuyv,width=16,height=8:cam a:b,c=d");
+        assert_eq!(spec.words, ["cam", "a:b,c=d"]);
+        assert!(matches!(spec.frames, Frames::Raw { bytes: 256, .. }));
+        assert_eq!(command("command:x ''").words, ["x", ""]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_what_was_expected() {
+        for (text, part) in [
+            ("", "expected file, camera"),
+            ("video", "expected file, camera"),
+            ("file", "expected ':' behind file"),
+            ("line,1", "expected ':'"),
+            ("line:x", "seed"),
+            ("line:1,light=noon", "light=noon"),
+            ("line:1,part=wheel", "one of"),
+            ("camera:video0", "such as /dev/video0"),
+            ("camera:", "such as /dev/video0"),
+            ("camera,width=640", "go together"),
+            ("camera,width=0,height=0", "at least 8x8"),
+            ("camera,width=x,height=1", "pixels, got 'x'"),
+            ("camera,width=90000,height=90000", "at most"),
+            ("camera,format=h264", "got 'h264'"),
+            ("camera,fps=3", "fps=3"),
+            ("command", "command:PROGRAM"),
+            ("command:", "command:PROGRAM"),
+            ("command:  ", "command:PROGRAM"),
+            ("command:''", "command:PROGRAM"),
+            ("command:'a", "not closed"),
+            ("command,format=rgb:a", "need their size"),
+            ("command,width=64,height=64:a", "themselves"),
+            ("command,colour=1:a", "colour=1"),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 }

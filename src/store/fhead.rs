@@ -3,26 +3,29 @@
 //! ```text
 //! offset  bytes  what (integers little-endian)
 //!      0      8  magic 89 46 48 45 41 44 0D 0A ("\x89FHEAD\r\n": text-mode copies break it visibly)
-//!      8      2  format version, 1
-//!     10      4  flags; a reader refuses any bit it does not know (none is defined in version 1)
+//!      8      2  format version: 2 is written, 1 is read as well
+//!     10      4  flags; a reader refuses any bit it does not know (none is defined so far)
 //!     14     32  SHA-256 of the backbone's ONNX file
 //!     46     32  SHA-256 of the preprocessing (view and choice of outputs)
 //!     78      2  number of labels, then for each: 1 byte length, UTF-8 text
 //!      …      8  length of the body
 //!      …     32  SHA-256 of everything before this field and of the body
-//!      …         body: postcard of `HeadRecord`
+//!      …         body: postcard of the `HeadRecord` of its version
 //! ```
 //!
 //! Invariant: what decodes is a head that may be used: checksum right, nothing left over, labels and hashes equal to the body's,
 //! every number finite and every size bounded before it is allocated.
 
 use super::records::HeadRecord;
+use super::v1;
 use crate::features::Hash;
 use crate::label;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 const MAGIC: [u8; 8] = *b"\x89FHEAD\r\n";
-const FORMAT_VERSION: u16 = 1;
+/// The version that is written.
+pub const FORMAT_VERSION: u16 = 2;
 const KNOWN_FLAGS: u32 = 0;
 /// The largest head read. 1,000 classes of 65,536 features in f32 would be 262 MB; a board's head has kilobytes.
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -35,7 +38,7 @@ pub enum FheadError {
     )]
     Magic,
     #[error(
-        "the head has format version {got}, this program reads version {FORMAT_VERSION}; update fieldhead"
+        "the head has format version {got}, this program reads versions 1 to {FORMAT_VERSION}; update fieldhead"
     )]
     Version { got: u16 },
     #[error(
@@ -99,7 +102,7 @@ pub fn decode(bytes: &[u8]) -> Result<HeadRecord, FheadError> {
     }
     reader.at = MAGIC.len();
     let version = u16::from_le_bytes(reader.array()?);
-    if version != FORMAT_VERSION {
+    if !(1..=FORMAT_VERSION).contains(&version) {
         return Err(FheadError::Version { got: version });
     }
     let flags = u32::from_le_bytes(reader.array()?);
@@ -116,7 +119,7 @@ pub fn decode(bytes: &[u8]) -> Result<HeadRecord, FheadError> {
     if checksum(&bytes[..header_end], body) != expected {
         return Err(FheadError::Checksum);
     }
-    let record = decode_body(body)?;
+    let record = decode_body(version, body)?;
     let agree = record.recipe.backbone_hash == backbone_hash
         && record.recipe.preprocess_hash() == preprocess_hash
         && record.learned.labels == labels;
@@ -125,14 +128,14 @@ pub fn decode(bytes: &[u8]) -> Result<HeadRecord, FheadError> {
     })
 }
 
-fn decode_body(body: &[u8]) -> Result<HeadRecord, FheadError> {
+fn decode_body(version: u16, body: &[u8]) -> Result<HeadRecord, FheadError> {
     let bad = |what: String| FheadError::Body { what };
-    let (record, rest) =
-        postcard::take_from_bytes::<HeadRecord>(body).map_err(|e| bad(e.to_string()))?;
-    if !rest.is_empty() {
-        return Err(bad(format!("{} bytes are left over", rest.len())));
-    }
+    let record: HeadRecord = match version {
+        1 => parse::<v1::HeadRecord>(body)?.into(),
+        _ => parse(body)?,
+    };
     record.learned.validate().map_err(|e| bad(e.to_string()))?;
+    record.request.check().map_err(|e| bad(e.to_string()))?;
     if record.learned.width() != record.recipe.width as usize {
         return Err(bad(format!(
             "its weights take {} features, its recipe gives {}",
@@ -141,6 +144,16 @@ fn decode_body(body: &[u8]) -> Result<HeadRecord, FheadError> {
         )));
     }
     Ok(record)
+}
+
+/// Reads all of a body; lengths in it are bounded by its own, since what it promises has to be there.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, FheadError> {
+    let bad = |what: String| FheadError::Body { what };
+    let (record, rest) = postcard::take_from_bytes(body).map_err(|e| bad(e.to_string()))?;
+    match rest.len() {
+        0 => Ok(record),
+        left => Err(bad(format!("{left} bytes are left over"))),
+    }
 }
 
 fn read_labels(reader: &mut Reader) -> Result<Vec<String>, FheadError> {

@@ -11,6 +11,7 @@ pub mod fhead;
 mod guard;
 pub mod records;
 mod transaction;
+mod v1;
 
 pub use fhead::FheadError;
 pub use records::{Entry, Event, HeadRecord, NewSample, Origin, Photo, Sample, Version};

@@ -1,7 +1,8 @@
 //! What the store keeps: plain records, encoded with postcard.
 //!
-//! Owns: the shape of a stored sample, head version and journal entry. Invariant: a record of format version 1 never changes its
-//! fields; new needs get a new format version beside it (`tests/formats.rs` opens a field of every version).
+//! Owns: the shape of a stored sample, head version and journal entry. Invariant: a record of a format version that was shipped never
+//! changes its fields; new needs get a new format version beside it (`tests/formats.rs` opens a field of every version). Heads are
+//! at version 2 (version 1 is in `v1`), everything else is at version 1.
 
 use crate::features::{Hash, Recipe};
 use crate::head::{Learned, Request};
@@ -62,9 +63,24 @@ pub struct HeadRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Origin {
     Train,
-    Correct { sample: u64 },
-    Forget { sample: u64 },
-    Import { file: String },
+    Correct {
+        sample: u64,
+    },
+    Forget {
+        sample: u64,
+    },
+    Import {
+        file: String,
+    },
+    /// A class was renamed, or merged into another.
+    Rename {
+        from: String,
+        to: String,
+    },
+    /// All samples of a class were forgotten.
+    Remove {
+        class: String,
+    },
 }
 
 /// One line of the history.

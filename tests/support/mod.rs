@@ -51,6 +51,17 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// `FIELDHEAD_DATA`, or the folder `shared/data` beside the repository.
+pub fn data(name: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let data = std::env::var_os("FIELDHEAD_DATA").map_or(beside, PathBuf::from);
+    let folder = data.join(name).canonicalize().ok();
+    if folder.is_none() {
+        eprintln!("skipped: no data in {}", data.join(name).display());
+    }
+    folder
+}
+
 /// A folder for one test, and the program run on the field inside it.
 pub struct Bench {
     pub dir: tempfile::TempDir,
