@@ -237,6 +237,10 @@ impl Program {
                 false,
                 |bytes, source, first, target| {
                     let row = (first * slide.stride[0]) as isize - slide.pad[0] as isize;
+                    let height = self.planes[*to].height;
+                    if target.rows < height {
+                        source.fetch(bytes, slide, first..first + target.rows, height);
+                    }
                     let from = Source {
                         bytes,
                         origin: source.at(row, -(slide.pad[1] as isize)),
@@ -264,15 +268,27 @@ impl Program {
                 let pixels = if *max { 1 } else { plane.height * plane.width };
                 let zero = i64::from(*zero) * pixels as i64;
                 let scale = (f64::from(*scale) / pixels as f64) as f32;
-                let some = plane.channels.div_ceil(gang.threads()).max(1);
-                let vector = memory.vectors[*to].chunks_mut(some).enumerate();
-                gang.share(&mut vector.collect::<Vec<_>>(), |(part, vector)| {
-                    let first = *part * some;
-                    let found = pool(plane, first..first + vector.len(), bytes, *max, flip);
-                    for (to, found) in vector.iter_mut().zip(found) {
-                        *to = (i64::from(found) - zero) as f32 * scale;
-                    }
+                let threads = gang.threads();
+                let start = |band: usize| (plane.height * band).div_ceil(threads);
+                let bands = (0..threads).map(|band| (start(band)..start(band + 1), Vec::new()));
+                let mut bands: Vec<_> = bands.collect();
+                gang.share(&mut bands, |(rows, found)| {
+                    *found = pool(plane, rows.clone(), bytes, *max, flip);
                 });
+                let mut bands = bands.into_iter().map(|(_, found)| found);
+                let mut found = bands.next().unwrap_or_default();
+                for other in bands {
+                    for (found, other) in found.iter_mut().zip(other) {
+                        *found = if *max {
+                            other.max(*found)
+                        } else {
+                            other + *found
+                        };
+                    }
+                }
+                for (to, found) in memory.vectors[*to].iter_mut().zip(found) {
+                    *to = (i64::from(found) - zero) as f32 * scale;
+                }
             }
             Step::Scale { from, to, factors } => {
                 let factors = factors.iter().cycle();
@@ -453,13 +469,12 @@ fn point_source<'a>(plane: &Plane, bytes: &'a [u8], slide: &Slide, first: usize)
     }
 }
 
-/// Sum or maximum of each of some channels.
-fn pool(plane: &Plane, channels: Range<usize>, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
-    let mut found = vec![0u32; channels.len()];
-    for y in 0..plane.height {
+/// Sum or maximum of each channel, over some rows.
+fn pool(plane: &Plane, rows: Range<usize>, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
+    let mut found = vec![0u32; plane.channels];
+    for y in rows {
         for x in 0..plane.width {
-            let at = plane.at(y as isize, x as isize) + channels.start;
-            let pixel = &bytes[at..][..channels.len()];
+            let pixel = &bytes[plane.at(y as isize, x as isize)..][..plane.channels];
             let levels = found.iter_mut().zip(pixel);
             if max {
                 levels.for_each(|(found, level)| *found = (*found).max(u32::from(level ^ flip)));

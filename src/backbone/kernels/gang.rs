@@ -16,30 +16,30 @@ const LOOKS: u32 = 2000;
 /// The threads of one inference, as the one among them knows them that shares out.
 pub struct Gang<'a>(&'a Shared);
 
-struct Shared {
-    /// One for each thread.
-    queues: Vec<Queue>,
-    job: UnsafeCell<Job>,
-    closed: AtomicBool,
-}
+/// One queue for each thread.
+struct Shared(Vec<Queue>);
 
-/// Items that one thread takes first. The lower half counts those that are not done, the upper half those that nobody has begun.
-#[derive(Default)]
+/// Items that one thread takes first; all that its thread looks at lies in one line of the cache.
 #[repr(align(128))]
-struct Queue(AtomicU32);
+struct Queue {
+    /// The lower half counts items that are not done, the upper half those that nobody has begun.
+    items: AtomicU32,
+    closed: AtomicBool,
+    job: UnsafeCell<Job>,
+}
 
 /// One item in the upper half.
 const UNBEGUN: u32 = 1 << 16;
 
-/// What is done with the item of a number below `count`.
+/// What is done with an item, told its number; those of this queue end before `end`.
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (dyn Fn(usize) + Sync),
-    count: usize,
+    end: usize,
 }
 
 // SAFETY: `job` is written while no item is left to do, and read by who has begun one that is not done.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for Queue {}
 // SAFETY: the work that it points to may be called from any thread.
 unsafe impl Send for Job {}
 
@@ -49,7 +49,7 @@ pub fn with<T: Send>(threads: usize, work: impl FnOnce(Gang<'_>) -> T + Send) ->
     struct Close<'a>(&'a Shared);
     impl Drop for Close<'_> {
         fn drop(&mut self) {
-            self.0.closed.store(true, Ordering::Release);
+            self.0.close();
         }
     }
     let shared = &Shared::new(threads);
@@ -67,7 +67,7 @@ pub fn with<T: Send>(threads: usize, work: impl FnOnce(Gang<'_>) -> T + Send) ->
 
 impl Gang<'_> {
     pub fn threads(&self) -> usize {
-        self.0.queues.len()
+        self.0.0.len()
     }
 
     /// Lets `work` have each of the items. Neighbours go to the same thread, the first ones to this.
@@ -76,39 +76,38 @@ impl Gang<'_> {
         struct End<'a>(&'a Shared);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                for queue in &self.0.queues {
+                for queue in &self.0.0 {
                     while queue.begin().is_some() {
                         queue.done();
                     }
                 }
                 let mut looks = 0;
-                for queue in &self.0.queues {
-                    while queue.0.load(Ordering::Acquire) != 0 {
+                for queue in &self.0.0 {
+                    while queue.items.load(Ordering::Acquire) != 0 {
                         pause(&mut looks);
                     }
                 }
             }
         }
-        let Shared { queues, job, .. } = self.0;
-        let threads = queues.len();
-        if threads < 2 || items.len() < 2 || items.len() >= UNBEGUN as usize {
+        let Shared(queues) = self.0;
+        let (threads, count) = (queues.len(), items.len());
+        if threads < 2 || count < 2 || count >= UNBEGUN as usize {
             return items.iter_mut().for_each(work);
         }
         let first = Items(items.as_mut_ptr());
         // SAFETY: each number below the count is begun once, and all are done before this returns.
         let work = |number: usize| work(unsafe { &mut *first.at(number) });
         let work: &(dyn Fn(usize) + Sync) = &work;
-        let new = Job {
-            // SAFETY: nobody calls it when this has returned: `End` sees to it.
-            work: unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), _>(work) },
-            count: items.len(),
-        };
-        // SAFETY: no item is left of the last step, so that nobody reads it.
-        unsafe { *job.get() = new };
+        // SAFETY: nobody calls it when this has returned: `End` sees to it.
+        let work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), _>(work) };
         let _end = End(self.0);
         for (own, queue) in queues.iter().enumerate().rev() {
-            let count = new.range(own, threads).len() as u32;
-            queue.0.store(count * (UNBEGUN + 1), Ordering::Release);
+            let start = (count * own).div_ceil(threads);
+            let end = (count * (own + 1)).div_ceil(threads);
+            // SAFETY: no item is left of the last step, so that nobody reads it.
+            unsafe { *queue.job.get() = Job { work, end } };
+            let both = (end - start) as u32 * (UNBEGUN + 1);
+            queue.items.store(both, Ordering::Release);
         }
         self.0.work(0);
     }
@@ -126,38 +125,46 @@ impl<T> Items<T> {
     }
 }
 
-impl Job {
-    /// The items of one thread.
-    fn range(&self, own: usize, threads: usize) -> std::ops::Range<usize> {
-        self.count * own / threads..self.count * (own + 1) / threads
-    }
-}
-
 impl Queue {
+    fn new() -> Queue {
+        let nothing: &(dyn Fn(usize) + Sync) = &|_| ();
+        Queue {
+            items: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            job: UnsafeCell::new(Job {
+                work: nothing,
+                end: 0,
+            }),
+        }
+    }
+
     /// Takes an item: how many there were that nobody had begun.
     fn begin(&self) -> Option<usize> {
-        let one_less = |both: u32| both.checked_sub(UNBEGUN);
-        let found = self
-            .0
-            .fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less);
-        found.ok().map(|both| (both / UNBEGUN) as usize)
+        let mut both = self.items.load(Ordering::Relaxed);
+        while let Some(less) = both.checked_sub(UNBEGUN) {
+            let items = &self.items;
+            match items.compare_exchange_weak(both, less, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some((both / UNBEGUN) as usize),
+                Err(now) => both = now,
+            }
+        }
+        None
     }
 
     fn done(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        self.items.fetch_sub(1, Ordering::Release);
     }
 }
 
 impl Shared {
     fn new(threads: usize) -> Shared {
-        let nothing: &(dyn Fn(usize) + Sync) = &|_| ();
-        Shared {
-            queues: (0..threads.max(1)).map(|_| Queue::default()).collect(),
-            job: UnsafeCell::new(Job {
-                work: nothing,
-                count: 0,
-            }),
-            closed: AtomicBool::new(false),
+        Shared((0..threads.max(1)).map(|_| Queue::new()).collect())
+    }
+
+    /// Lets the helpers go.
+    fn close(&self) {
+        for queue in &self.0 {
+            queue.closed.store(true, Ordering::Release);
         }
     }
 
@@ -170,17 +177,17 @@ impl Shared {
                 self.0.done();
             }
         }
-        let threads = self.queues.len();
+        let threads = self.0.len();
         let mut worked = false;
         for of in (own..threads).chain(0..own) {
-            let queue = &self.queues[of];
+            let queue = &self.0[of];
             while let Some(left) = queue.begin() {
                 let _done = Done(queue);
                 worked = true;
                 // SAFETY: the step cannot end before this item is done, so that the job is still its.
                 unsafe {
-                    let job = *self.job.get();
-                    (*job.work)(job.range(of, threads).end - left);
+                    let Job { work, end } = *queue.job.get();
+                    (*work)(end - left);
                 }
             }
         }
@@ -189,7 +196,7 @@ impl Shared {
 
     fn help(&self, own: usize) {
         let mut looks = 0;
-        while !self.closed.load(Ordering::Acquire) {
+        while !self.0[own].closed.load(Ordering::Acquire) {
             if self.work(own) {
                 looks = 0;
             } else {
@@ -229,7 +236,7 @@ mod tests {
                 let expected: Vec<usize> = (given..given + count).collect();
                 assert_eq!(items, expected, "{threads} threads, {helpers} helpers");
             }
-            shared.closed.store(true, Ordering::Release);
+            shared.close();
         });
     }
 

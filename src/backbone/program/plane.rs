@@ -64,9 +64,26 @@ impl Plane {
     /// Where the second of two threads begins, from the start of the plane on.
     pub fn middle(&self) -> usize {
         if self.border == Border::default() {
-            return self.height * self.width / 2 * self.pixel_bytes;
+            return (self.height * self.width).div_ceil(2) * self.pixel_bytes;
         }
-        (self.border.top + self.height / 2) * self.row_bytes()
+        (self.border.top + self.height.div_ceil(2)) * self.row_bytes()
+    }
+
+    /// Fetches what another thread wrote of the rows that windows see from rows `share` of a plane of `height` rows: one after the
+    /// other, which is several times quicker than where windows meet them.
+    pub(super) fn fetch(&self, bytes: &[u8], slide: &Slide, share: Range<usize>, height: usize) {
+        let row = |row: usize| (row * slide.stride[0]) as isize - slide.pad[0] as isize;
+        let own = [share.start, share.end].map(|row| (self.height * row).div_ceil(height) as isize);
+        let end = row(share.end - 1) + slide.height as isize;
+        let all = -(self.border.top as isize)..(self.height + self.border.bottom) as isize;
+        for rows in [row(share.start)..own[0], own[1]..end] {
+            let (start, end) = (rows.start.max(all.start), rows.end.min(all.end));
+            if start < end {
+                let left = -(self.border.left as isize);
+                let lines = bytes[self.at(start, left)..self.at(end, left)].iter();
+                std::hint::black_box(lines.step_by(LINE).fold(0, |all, byte| all ^ byte));
+            }
+        }
     }
 
     /// Where each byte lies, in the order of ONNX: channel by channel, row by row.
@@ -144,7 +161,7 @@ impl Plane {
         for band in 1..=bands {
             // The border above goes with the first row, the one below with the last.
             let above = if first == 0 { self.border.top } else { 0 };
-            let end = self.height * band / bands;
+            let end = (self.height * band).div_ceil(bands);
             let bytes = if band == bands {
                 left.len()
             } else {
