@@ -384,8 +384,9 @@ fn lda_is_what_its_definition_says() {
 fn leaving_a_burst_out_exactly_equals_training_without_it() {
     for blob in [Blob::FEW, Blob::MANY] {
         let samples = blobs(&blob, 2);
+        let (penalties, weights) = ([0.3, 3.0], ClassWeights::Balanced);
         let all =
-            head::leave_out::leave_one_burst_out(&samples, &[0.3, 3.0], ClassWeights::Balanced)
+            head::leave_out::leave_one_burst_out(&samples, &HeadKind::ALL, &penalties, weights)
                 .unwrap();
         assert_eq!(all.len(), 4);
         for exact in all {

@@ -6,8 +6,9 @@ use super::exit::Usage;
 use super::output::{ms_since, round};
 use super::train::training_set;
 use anyhow::Result;
+use fieldhead::features::Recipe;
 use fieldhead::label;
-use fieldhead::pipeline::{self, Naming, PipelineError};
+use fieldhead::pipeline::{self, Naming, PipelineError, TrainingSet};
 use fieldhead::source::{Payload, folder};
 use fieldhead::store::{HeadRecord, Origin, Store, StoreError};
 use serde_json::json;
@@ -116,23 +117,9 @@ pub fn forget(context: &Context, options: &Forget) -> Result<()> {
     let store = context.open()?;
     store.sample(id)?;
     let time_us = now_us();
-    let learning = Instant::now();
-    let record = match store.current_head() {
-        Ok((_, head)) => {
-            let candidates = context.candidates_for(&head.recipe, &head.request)?;
-            Some(pipeline::forget(
-                &head,
-                id,
-                &candidates,
-                |recipe| training_set(context, &store, recipe, &candidates),
-                || ms_since(learning) > f64::from(head.request.budget_ms),
-                time_us,
-            )?)
-        }
-        Err(StoreError::NoHead) => None,
-        Err(other) => return Err(other.into()),
-    };
-    let ms_learn = ms_since(learning);
+    let (record, ms_learn) = changed_head(context, &store, |head, candidates, set_of, late| {
+        pipeline::forget(head, id, candidates, set_of, late, time_us)
+    })?;
     let committing = Instant::now();
     let version = store.write(|tx| {
         tx.remove_sample(id, time_us)?;
@@ -153,6 +140,31 @@ pub fn forget(context: &Context, options: &Forget) -> Result<()> {
             Ok(context.out.line(line)?)
         }
     }
+}
+
+/// What the field's head becomes by a change of its samples, where there is a head, and the time that took in ms. `change` is given the
+/// head, the recipes that it may choose among, their training sets, and whether its time is over.
+pub fn changed_head(
+    context: &Context,
+    store: &Store,
+    change: impl FnOnce(
+        &HeadRecord,
+        &[Recipe],
+        &mut dyn FnMut(&Recipe) -> Result<TrainingSet, PipelineError>,
+        &dyn Fn() -> bool,
+    ) -> Result<HeadRecord, PipelineError>,
+) -> Result<(Option<HeadRecord>, f64)> {
+    let learning = Instant::now();
+    let head = match store.current_head() {
+        Ok((_, head)) => head,
+        Err(StoreError::NoHead) => return Ok((None, 0.0)),
+        Err(other) => return Err(other.into()),
+    };
+    let candidates = context.candidates_for(&head.recipe, &head.request)?;
+    let mut set_of = |recipe: &Recipe| training_set(context, store, recipe, &candidates);
+    let late = || ms_since(learning) > f64::from(head.request.budget_ms);
+    let record = change(&head, &candidates, &mut set_of, &late)?;
+    Ok((Some(record), ms_since(learning)))
 }
 
 fn report(

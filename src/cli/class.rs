@@ -1,12 +1,11 @@
 //! `class`: the classes of the field, and changes of whole classes.
 
 use super::args::{self, Class};
+use super::change::changed_head;
 use super::context::{Context, now_us};
 use super::output::{fit, ms_since, round};
-use super::train::training_set;
 use anyhow::Result;
 use fieldhead::pipeline::ClassChange;
-use fieldhead::store::StoreError;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -48,22 +47,9 @@ fn change(context: &Context, change: &args::ClassChange) -> Result<()> {
         args::ClassChange::Remove { class } => ClassChange::remove(&store, class)?,
     };
     let time_us = now_us();
-    let learning = Instant::now();
-    let record = match store.current_head() {
-        Ok((_, head)) => {
-            let candidates = context.candidates_for(&head.recipe, &head.request)?;
-            Some(planned.head(
-                &head,
-                &candidates,
-                |recipe| training_set(context, &store, recipe, &candidates),
-                || ms_since(learning) > f64::from(head.request.budget_ms),
-                time_us,
-            )?)
-        }
-        Err(StoreError::NoHead) => None,
-        Err(other) => return Err(other.into()),
-    };
-    let ms_learn = ms_since(learning);
+    let (record, ms_learn) = changed_head(context, &store, |head, candidates, set_of, late| {
+        planned.head(head, candidates, set_of, late, time_us)
+    })?;
     let committing = Instant::now();
     let version = planned.commit(&store, record.as_ref(), time_us)?;
     let (moved, gone) = planned.counts();

@@ -1,13 +1,13 @@
 //! `eval`: the head in use against labelled photos it has not seen.
 
 use super::args::Eval;
-use super::classes;
 use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::exit::BadInput;
 use super::export::{target, write_whole};
 use super::output::{ends, round, with_interval};
 use super::page;
+use super::per_class;
 use super::sets::{self, Sets};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide};
@@ -169,7 +169,7 @@ fn report(
         "unknown": unknown,
         "calibration_error": round(judged.calibration_error),
         "sets": sets::json(&judged.sets),
-        "per_class": classes::json(confusion),
+        "per_class": per_class::json(confusion),
         "labels": confusion.labels(),
         "confusion": confusion.rows(),
         "ms_per_sample": round(tree.ms_per_sample),
@@ -201,7 +201,7 @@ fn report(
     ))?;
     sets::lines(context, &judged.sets)?;
     context.out.line("")?;
-    classes::table(context, confusion, usize::MAX)?;
+    per_class::table(context, confusion, usize::MAX)?;
     if let Some(path) = html {
         context.out.line("")?;
         context.out.line(format!("page written to {path}"))?;

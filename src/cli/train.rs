@@ -1,10 +1,10 @@
 //! `train`: a head from the samples of the field.
 
 use super::args::Train;
-use super::classes;
 use super::context::{Context, now_us};
 use super::embed;
 use super::output::{ends, ms_since, round, with_interval};
+use super::per_class;
 use anyhow::Result;
 use fieldhead::features::Recipe;
 use fieldhead::head::Request;
@@ -139,7 +139,7 @@ fn report(
         })),
         "cv_refused": refused.map(ToString::to_string),
         "labels": learned.labels,
-        "per_class": judged.map(|cv| classes::json(&cv.confusion)),
+        "per_class": judged.map(|cv| per_class::json(&cv.confusion)),
         "confusion": judged.map(|cv| cv.confusion.rows()),
         "learning_curve": curve.map_or(&[][..], |curve| &curve.points).iter().map(|point| json!({
             "samples_per_class": point.samples_per_class,
@@ -180,7 +180,7 @@ fn report(
             cv.folds
         ))?;
         context.out.line("")?;
-        classes::table(context, &cv.confusion, ROWS)?;
+        per_class::table(context, &cv.confusion, ROWS)?;
     }
     if let Some(curve) = curve {
         context.out.line("")?;

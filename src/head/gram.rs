@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 /// Columns of a Gram matrix computed as one piece of work: small enough to share between the cores of a board, large enough for
 /// the matrix product to reach its speed.
-const BLOCK: usize = 64;
+const BLOCK: usize = 128;
 /// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
 const CHUNK: usize = 256;
 

@@ -19,12 +19,14 @@ pub struct LeftOut {
     pub scores: Vec<Vec<f64>>,
 }
 
-/// Scores of both kinds for every penalty, in that order. `z` is normalized. A kind and penalty whose arithmetic fails is left out.
+/// Scores of those of `kinds` that are ridge or LDA, for every penalty. `z` is normalized. A kind and penalty whose arithmetic fails is
+/// left out.
 ///
 /// # Errors
 /// Features so large that the decomposition fails.
 pub fn leave_one_burst_out(
     z: &Samples,
+    kinds: &[HeadKind],
     penalties: &[f64],
     weights: ClassWeights,
 ) -> Result<Vec<LeftOut>, HeadError> {
@@ -32,7 +34,7 @@ pub fn leave_one_burst_out(
     let mut left_out = Vec::new();
     for &penalty in penalties {
         let parts = basis.parts(z, penalty);
-        for kind in [HeadKind::Ridge, HeadKind::Lda] {
+        for &kind in kinds.iter().filter(|kind| kind.is_closed()) {
             let (read, _) = reading(kind, weights);
             if let Some(scores) = scores(z, &parts, read) {
                 left_out.push(LeftOut {

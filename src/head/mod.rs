@@ -106,6 +106,11 @@ impl HeadKind {
         HeadKind::Lda,
         HeadKind::Mlp,
     ];
+
+    /// Trained in closed form, so that leaving bursts out of it is too.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, HeadKind::Ridge | HeadKind::Lda)
+    }
 }
 
 impl fmt::Display for HeadKind {

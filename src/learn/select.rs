@@ -260,9 +260,8 @@ fn settings(
     request: &Request,
     kinds: &[HeadKind],
 ) -> Result<Vec<Settings>, LearnError> {
-    let closed = |kind: &HeadKind| matches!(kind, HeadKind::Ridge | HeadKind::Lda);
-    let losses = if request.penalty.is_none() && kinds.iter().any(closed) {
-        closed_losses(samples, folds, normalization, request.class_weights)?
+    let losses = if request.penalty.is_none() && kinds.iter().any(HeadKind::is_closed) {
+        closed_losses(samples, folds, normalization, kinds, request.class_weights)?
     } else {
         Vec::new()
     };
@@ -303,6 +302,7 @@ fn closed_losses(
     samples: &Samples,
     folds: &[Fold],
     normalization: Normalization,
+    kinds: &[HeadKind],
     weights: ClassWeights,
 ) -> Result<Vec<Loss>, LearnError> {
     let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
@@ -310,7 +310,7 @@ fn closed_losses(
     let penalties = CLOSED_GRID.map(|factor| factor * spread);
     let mut judges: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
     judges.sort_unstable();
-    let losses = leave_one_burst_out(&z, &penalties, weights)?
+    let losses = leave_one_burst_out(&z, kinds, &penalties, weights)?
         .into_iter()
         .map(|left_out| {
             let held_out = judges.iter().map(|&row| HeldOut {
