@@ -35,12 +35,12 @@ FEATURES = {"cortex-a76": f"{BASE} asimddp", "max,sve=off,sme=off": f"{BASE} asi
 DEBIAN = ["libc6:arm64", "libstdc++6:arm64", "libgcc-s1:arm64"]
 
 
-def build(command, folder, environment=None):
-    """Runs cargo and gives the path of what it made."""
+def build(name, command, folder, environment=None):
+    """Runs cargo and gives the path of the program of that name: a bench target brings the program of the project along."""
     said = subprocess.run(command + ["--message-format=json"], cwd=folder, check=True, stdout=subprocess.PIPE, text=True,
                           env={**os.environ, **(environment or {})})
-    made = [json.loads(line).get("executable") for line in said.stdout.splitlines()]
-    return [path for path in made if path][-1]
+    made = [json.loads(line) for line in said.stdout.splitlines()]
+    return next(one["executable"] for one in made if one.get("executable") and one["target"]["name"] == name)
 
 
 def onnxruntime(work):
@@ -72,10 +72,10 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--operators", action="store_true", help="also where fieldhead's instructions go")
     options = parser.parse_args()
-    ours = build([ROOT / "boards/cross", "build", "--release", "--bench", "inference"], ROOT)
+    ours = build("inference", [ROOT / "boards/cross", "build", "--release", "--bench", "inference"], ROOT)
     # A library that is loaded at run time needs a program that is not linked statically.
     flags = {"CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS": "", "CARGO_TARGET_DIR": str(ROOT / "target" / "onnxruntime")}
-    theirs = build([ROOT / "boards/cross", "build", "--release"], HERE / "onnxruntime", flags)
+    theirs = build("onnxruntime-inference", [ROOT / "boards/cross", "build", "--release"], HERE / "onnxruntime", flags)
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         plugin, out = work / "count.so", work / "counts"

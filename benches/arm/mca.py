@@ -407,7 +407,7 @@ class Tables:
 
 def main():
     given = sys.argv[1:]
-    program = given[0] if given else build([ROOT / "boards/cross", "build", "--release", "--bench", "inference"], ROOT)
+    program = given[0] if given else build("inference", [ROOT / "boards/cross", "build", "--release", "--bench", "inference"], ROOT)
     tables = Tables(pathlib.Path(program))
     print(f"llvm-mca {tables.mca.version}\n")
     tables.cycles()
