@@ -11,7 +11,7 @@ from pathlib import Path
 from machine import Machine
 
 # Small frames: the simulated camera draws them on the emulated processor.
-CAMERA = "camera:/dev/video0,width=320,height=180"
+CAMERA = "camera,width=320,height=180"
 SENSOR = "i2c:1:0x48,kind=tmp105"
 BUTTON, LAMP, OTHER_LAMP = 17, 5, 6
 # A tmp105's step, and thousandths of a degree below, at and above zero.
@@ -126,7 +126,7 @@ class Tried:
             self.machine.set_temperature(thousandths)
             (row,) = self.board.run(f"board read {SENSOR}")
             assert abs(row["temperature_c"] - thousandths / 1e3) < STEP_C, f"{row}, expected {thousandths / 1e3}"
-            seen.append(str(row["temperature_c"]))
+            seen.append(f"{row['temperature_c']:.2f}")
         return f"{', '.join(seen)} °C"
 
     def tells_a_missing_answer(self):
@@ -159,12 +159,11 @@ class Tried:
         return f"{said['n']} of {said['width']} numbers, same bytes, SHA-256 {here[:16]}…"
 
     def collects_from_the_camera(self):
-        for _ in range(2):
-            lines = self.board.run(f"collect --label bars --source {CAMERA} --count 2")
-            assert lines[-1]["collected"] == 2, lines
-        numbers = [line["path"] for line in lines[:-1]]
+        *samples, total = self.board.run(f"collect --label bars --source {CAMERA} --count 3")
+        numbers = [int(sample["path"].split("#")[1]) for sample in samples]
+        assert total["collected"] == 3 and numbers == sorted(set(numbers)), samples
         self.board.run("train --head ridge")
-        return f"4 samples of vivid, the last {numbers}"
+        return f"3 samples of vivid, its frames {', '.join(map(str, numbers))}"
 
     def tells_a_wrong_format(self):
         return self.board.refused("predict --source camera,format=mjpeg", "does not offer MJPEG")[:60] + "…"
@@ -172,7 +171,7 @@ class Tried:
     def tells_a_busy_camera(self):
         self.in_background(f"predict --source {CAMERA} --count 1000", lines=1)
         self.board.refused(f"predict --source {CAMERA}", "is used by another program")
-        self.machine.run("kill $!; wait $!")
+        self.stop()
         return "told while another program reads it"
 
     def goes_on_after_unplugging(self):
@@ -182,7 +181,7 @@ class Tried:
         assert code == 0, said
         lines = self.count()
         wait_until(lambda: self.count() > lines + 1, "a picture after plugging in again")
-        self.machine.run("kill $!; wait $!")
+        self.stop()
         return "the driver was unbound and bound again while pictures were read; it went on"
 
     def tells_what_is_denied(self):
@@ -208,7 +207,6 @@ class Tried:
         assert self.machine.level(OTHER_LAMP) == 1, "a lamp that is on when low is not off"
         wait_until(lambda: self.machine.level(LAMP) == 1, f"GPIO{LAMP} high")
         wait_until(lambda: self.machine.level(LAMP) == 0, f"GPIO{LAMP} low again at the end")
-        self.machine.run("wait $!")
         answers = {line["label"] for line in objects(self.machine.run("cat /tmp/out")[1])}
         assert answers == {"bars"}, answers
         return f"GPIO{LAMP} was high while bars were seen and low at the end, GPIO{OTHER_LAMP} stayed as it was"
@@ -217,17 +215,23 @@ class Tried:
         lamp = f"predict --source {CAMERA} --count 1000 --lamp bars=GPIO{LAMP}"
         self.in_background(lamp, lines=1)
         said = self.board.refused(f"predict --source line:1 --lamp bars=GPIO{LAMP}", f"GPIO{LAMP}")
-        self.machine.run("kill $!; wait $!")
+        self.stop()
         return said
 
     def in_background(self, arguments, lines):
         """Starts the program; its JSON goes to /tmp/out, of which so many lines are waited for."""
+        self.stop()
         self.machine.run(f"fieldhead {arguments} --json > /tmp/out 2> /tmp/out.stderr &")
         wait_until(lambda: self.count() >= lines, f"{lines} lines of {arguments}")
 
+    def stop(self):
+        """Ends what runs in the background."""
+        self.machine.run("kill $!; wait $!")
+
     def count(self):
-        return int(self.machine.run("wc -l < /tmp/out")[1])
+        """Lines of what runs in the background; what it has to say of a failure goes to the log."""
+        return int(self.machine.run("cat /tmp/out.stderr; wc -l < /tmp/out")[1].split()[-1])
 
     def consumer(self, line):
         """Whether a line of the header is in use, by the kernel's own account."""
-        return f"gpio-{line} " in self.machine.run("grep fieldhead /sys/kernel/debug/gpio")[1]
+        return f"(GPIO{line} " in self.machine.run("grep '|fieldhead' /sys/kernel/debug/gpio")[1]

@@ -101,6 +101,7 @@ class Machine:
     def switch_off(self):
         self.type("cd /; umount /sd; poweroff -f")
         self.process.wait(PATIENCE_S)
+        return "the card is unmounted and QEMU has ended by itself"
 
     # QEMU.
 

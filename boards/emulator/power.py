@@ -64,7 +64,7 @@ class Said:
         assert version >= self.version, f"head {version} is in use, {self.version} was acknowledged"
         if self.unsynced:
             assert len(ids - self.samples) <= UNSAID, f"samples {sorted(ids - self.samples)} were not acknowledged"
-            self.lost += machine.run(f"cat {UNSYNCED}")[1].strip() != str(self.unsynced)
+            self.lost += machine.run(f"cat {UNSYNCED}-{self.unsynced}")[1].strip() != str(self.unsynced)
         # Reads the head in use and checks it.
         board.run("export /tmp/head.fhead")
         self.samples, self.version = ids, version
@@ -75,7 +75,7 @@ def life(machine, said, cut, seconds):
     machine.boot()
     said.check(machine)
     found, before = len(said.samples), said.version
-    machine.run(f"echo {cut} > {UNSYNCED}")
+    machine.run(f"echo {cut} > {UNSYNCED}-{cut}")
     said.unsynced = cut
     machine.type(f"n={1000 * cut}; while n=$((n + 1)); do {ROUND}; done")
     end = time.monotonic() + seconds
