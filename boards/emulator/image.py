@@ -15,8 +15,8 @@ from pathlib import Path
 # The first QEMU whose raspi3b has the I2C controller of the BCM2835 (QEMU, docs/system/arm/raspi.rst).
 OLDEST_QEMU = 9
 # With all that they depend on: SD card and its file system, I2C, the simulated camera, temperature, and power off.
-MODULES = """sdhci-iproc bcm2835 mmc_block crc32c_generic ext4 i2c-bcm2835 i2c-dev vivid bcm2835_thermal
-bcm2835_wdt""".split()
+MODULES = ["sdhci-iproc", "bcm2835", "mmc_block", "crc32c_generic", "ext4", "i2c-bcm2835", "i2c-dev", "vivid"]
+MODULES += ["bcm2835_thermal", "bcm2835_wdt"]
 DEVICE_TREE = "bcm2837-rpi-3-b.dtb"
 # A power of two, as the emulated card has to be; the file takes what is written.
 CARD_BYTES = 1 << 30
@@ -71,7 +71,7 @@ class Image:
     def build_initramfs(self, program):
         """busybox, the modules in the order in which they are loaded, `init`, and the program."""
         archive = Archive()
-        for folder in "bin etc modules proc sys dev sd tmp".split():
+        for folder in ["bin", "etc", "modules", "proc", "sys", "dev", "sd", "tmp"]:
             archive.add(folder, stat.S_IFDIR | 0o755)
         archive.add("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
         archive.add("etc/passwd", stat.S_IFREG | 0o644, b"root:x:0:0::/sd:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")

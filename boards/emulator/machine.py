@@ -1,7 +1,7 @@
 """One emulated Raspberry Pi 3: its console, its sensor, its lines, and its power.
 
-Three channels lead in: the serial console (what is typed there, `init` runs), QMP (QEMU's own commands; sets the sensor's temperature) and
-qtest (reads and writes the chip's registers; drives and reads GPIO lines).
+Three channels lead in: the serial console (what is typed there, `init` runs), QMP (QEMU's own commands; sets the sensor's
+temperature) and qtest (reads and writes the chip's registers; drives and reads GPIO lines).
 """
 
 import json
@@ -41,9 +41,7 @@ class Machine:
         self.said = b""
         pipe = subprocess.PIPE
         descriptors = (qmp.fileno(), qtest.fileno())
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=log, env=environment, pass_fds=descriptors
-        )
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, env=environment, pass_fds=descriptors)
         qmp.close()
         qtest.close()
         self.qmp_file, self.qtest_file = self.qmp.makefile("rw"), self.qtest.makefile("rw")

@@ -1,7 +1,7 @@
 """Power cuts: QEMU is killed while the board collects and trains, and what was acknowledged has to be there after the next boot.
 
-A sample is acknowledged by its line on the console, a head by its version there. Beside each life of the board a file is written that
-nobody asks the disk to keep: that it is gone afterwards shows that a cut takes what is only in the board's memory.
+A sample is acknowledged by its line on the console, a head by its version there. In each life of the board a file is written that
+nobody asks the card to keep: that it is gone afterwards shows that a cut takes what is only in the board's memory.
 """
 
 import os
@@ -31,11 +31,11 @@ def check(report, image, host, logs, cuts, chance):
     for cut in range(1, cuts + 1):
         seconds = chance.uniform(0.5, LONGEST_S)
         with (logs / f"cut-{cut:03}.log").open("wb") as log, Machine(image, log) as machine:
-            if not report.run(f"power cut {cut}", lambda: life(machine, said, cut, seconds)):
+            if not report.run(f"power cut {cut}", life, machine, said, cut, seconds):
                 return
     with (logs / "after.log").open("wb") as log, Machine(image, log) as machine:
-        report.run("after the last cut", lambda: last_life(machine, said))
-    report.run("the card on the host", lambda: elsewhere(image, host, said))
+        report.run("after the last cut", last_life, machine, said)
+    report.run("the card on the host", elsewhere, image, host, said)
 
 
 class Said:
@@ -98,7 +98,7 @@ def last_life(machine, said):
     said.version = head["version"]
     machine.switch_off()
     cuts = said.unsynced
-    assert said.lost > cuts / 2, f"only {said.lost} of {cuts} cuts took what was in memory: this shows nothing"
+    assert said.acknowledged and said.lost, f"{said.acknowledged} samples, {said.lost} unsynced files lost: this shows nothing"
     return f"{said.acknowledged} samples acknowledged in {cuts} lives, 0 lost; {said.lost} cuts took what was not synced"
 
 
