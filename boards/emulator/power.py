@@ -12,12 +12,10 @@ import time
 from devices import Board, objects
 from machine import Machine
 
-# What is done until the power goes: samples of a simulated line, and a head after every two of them.
-ROUND = (
-    "fieldhead --threads 1 --json collect --label gear --source line:$n --count 2; "
-    "fieldhead --threads 1 --json train --head ridge --penalty 1 --normalization l2"
-)
-# The longest that this goes on: about two rounds.
+# What is done in turn until the power goes: samples of a simulated line, and a head of all that there are.
+COLLECT = "fieldhead --threads 1 --json collect --label gear --source line:$n --count 3"
+TRAIN = "fieldhead --threads 1 --json train --head ridge --penalty 1 --normalization l2"
+# The longest that this goes on: about two turns of both.
 LONGEST_S = 10.0
 # Samples that can be on disk before their lines are on this side: one that is just committed, and one whose line is on its way.
 UNSAID = 2
@@ -77,7 +75,9 @@ def life(machine, said, cut, seconds):
     found, before = len(said.samples), said.version
     machine.run(f"echo {cut} > {UNSYNCED}-{cut}")
     said.unsynced = cut
-    machine.type(f"n={1000 * cut}; while n=$((n + 1)); do {ROUND}; done")
+    # Every other life begins with the head.
+    first, second = (COLLECT, TRAIN) if cut % 2 else (TRAIN, COLLECT)
+    machine.type(f"n={1000 * cut}; while n=$((n + 1)); do {first}; {second}; done")
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         machine.read(end - time.monotonic())
