@@ -15,6 +15,8 @@ use fieldhead::source::{self, Opened, Payload, Source};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 pub fn run(context: &Context, options: &Predict) -> Result<()> {
@@ -107,7 +109,14 @@ fn frames(
 ) -> Result<()> {
     let learned = reading.learned;
     let mut show = wires::lamps(options.board.as_deref(), &options.lamps)?;
+    let stop = match options.lamps.is_empty() {
+        true => Arc::default(),
+        false => wires::asked_to_stop()?,
+    };
     for _ in 0..options.count.unwrap_or(1) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let start = Instant::now();
         let Some(frame) = source.next()? else {
             break;

@@ -8,6 +8,10 @@ use fieldhead::device::button::Active;
 use fieldhead::device::panel::{Action, Panel};
 use fieldhead::label;
 use fieldhead::source::Clock;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Time between two looks at the buttons: less than half of what a bounce may last.
@@ -44,6 +48,18 @@ impl Wire {
             active,
         })
     }
+}
+
+/// Becomes true when the program is asked to stop (SIGINT, SIGTERM), so that lamps are put out before it ends: a line keeps its level
+/// behind a program that dies where the kernel is told so, as Raspberry Pi OS tells it. Asked again, the program ends at once.
+pub fn asked_to_stop() -> Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // A shell's exit code of a program that a signal ended.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
+        flag::register(signal, Arc::clone(&asked))?;
+    }
+    Ok(asked)
 }
 
 /// Shows a decision at a time in µs: a label, or `None` for *unknown*.

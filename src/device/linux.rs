@@ -137,7 +137,8 @@ fn line(gpio: &Gpio, pin: &Pin, flags: LineRequestFlags, off: u8) -> Result<Cdev
             .get_line(pin.line)
             .map_err(|e| line_failed(&pin.name, &e))?;
         let info = line.info().map_err(|e| line_failed(&pin.name, &e))?;
-        if info.is_used() {
+        // A line that was left as an output is free all the same, although the library's `is_used` says otherwise.
+        if info.is_kernel() {
             return Err(DeviceError::Busy {
                 device: format!("pin {}", pin.name),
                 by: info.consumer().unwrap_or("the kernel").into(),

@@ -239,11 +239,24 @@ fn not_offered(spec: &CameraSpec, offered: &[[u8; 4]]) -> LiveError {
         Some(layout) => layout.name().into(),
         None => "YUYV, MJPEG, RGB or GREY".into(),
     };
-    let names: Vec<String> = offered.iter().map(text).collect();
+    let mut known: Vec<&str> = offered
+        .iter()
+        .filter_map(layout_of)
+        .map(Layout::name)
+        .collect();
+    known.dedup();
+    let (offered, cure) = match known.is_empty() {
+        true => (
+            offered.iter().map(text).collect::<Vec<_>>().join(", "),
+            "use the board's own program as command:… (`fieldhead board list`)",
+        ),
+        false => (known.join(", "), "name one of these with format="),
+    };
     LiveError::NotOffered {
         device,
         wanted,
-        offered: names.join(", "),
+        offered,
+        cure,
     }
 }
 
@@ -253,9 +266,12 @@ pub fn layout_of(fourcc: &[u8; 4]) -> Option<Layout> {
     known.map(|(_, layout)| *layout)
 }
 
-/// The letters of a pixel format.
+/// The letters of a pixel format; its highest bit says big-endian (linux/videodev2.h, `v4l2_fourcc_be`).
 pub fn text(fourcc: &[u8; 4]) -> String {
-    fourcc.escape_ascii().to_string().trim_end().to_owned()
+    let [a, b, c, d] = *fourcc;
+    let letters = [a, b, c, d & 0x7f].escape_ascii().to_string();
+    let order = if d & 0x80 == 0 { "" } else { "-BE" };
+    format!("{}{order}", letters.trim_end())
 }
 
 fn named(mode: &Mode) -> String {

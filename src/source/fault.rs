@@ -22,13 +22,12 @@ pub enum LiveError {
         "{device} gives no pictures: {what}; name another (`fieldhead board check` lists them)"
     )]
     NotACamera { device: String, what: String },
-    #[error(
-        "{device} does not offer {wanted}, it offers {offered}; name one of these with format="
-    )]
+    #[error("{device} does not offer {wanted}, it offers {offered}; {cure}")]
     NotOffered {
         device: String,
         wanted: String,
         offered: String,
+        cure: &'static str,
     },
     #[error(
         "{device} was asked for {asked} and would give {got}; ask for that, or leave width, height and format to it"

@@ -211,8 +211,17 @@ fn a_format_that_is_not_offered_or_silently_replaced_is_told() {
     assert!(none.contains("does not capture"), "{none}");
     let h264 = negotiated("camera", &[b"H264", b"NV12"], None).unwrap_err();
     assert!(h264.contains("offers H264, NV12"), "{h264}");
-    let asked = negotiated("camera,format=rgb", &[b"YUYV"], None).unwrap_err();
-    assert!(asked.contains("does not offer RGB"), "{asked}");
+    assert!(h264.contains("use the board's own program"), "{h264}");
+    let many: [&[u8; 4]; 4] = [b"YUYV", b"UYVY", b"GREY", b"Y16\xa0"];
+    let asked = negotiated("camera,format=rgb", &many, None).unwrap_err();
+    assert!(
+        asked.contains("does not offer RGB, it offers YUYV, GREY; name one"),
+        "{asked}"
+    );
+    assert_eq!(
+        [camera::text(b"Y16 "), camera::text(b"Y16\xa0")],
+        ["Y16", "Y16-BE"]
+    );
     for (text, got) in [
         ("camera", mode(b"MJPG", 640, 480, 0)),
         ("camera,width=320,height=240", mode(b"YUYV", 352, 288, 704)),
