@@ -7,7 +7,7 @@ use crate::features::FeatureSet;
 use crate::head::{ClassWeights, HeadKind, Request};
 use crate::preprocess::Fit;
 use serde::Deserialize;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The file inside a field folder.
@@ -81,12 +81,14 @@ impl Settings {
     /// The settings of a field folder; the defaults where it has no file.
     pub fn load(folder: &Path) -> Result<Settings, ConfigError> {
         let path = folder.join(FILE_NAME);
-        let text = match read(&path) {
-            Ok(text) => text,
+        let bytes = match read(&path) {
+            Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
             Err(source) => return Err(ConfigError::Io { path, source }),
         };
-        Settings::parse(&text).map_err(|what| ConfigError::Invalid { path, what })
+        text(bytes)
+            .and_then(|text| Settings::parse(&text))
+            .map_err(|what| ConfigError::Invalid { path, what })
     }
 
     /// Parses and checks the text of a `field.toml`.
@@ -177,13 +179,26 @@ where
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    use std::io::Read;
-    let mut text = String::new();
+/// The first bytes of a file, one more than a settings file may have.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    // Before it is opened: opening a pipe waits for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
     std::fs::File::open(path)?
-        .take(MAX_BYTES)
-        .read_to_string(&mut text)?;
-    Ok(text)
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!(
+            "it has more than the {MAX_BYTES} bytes that are read"
+        ));
+    }
+    String::from_utf8(bytes).map_err(|e| format!("it is not UTF-8 text: {e}"))
 }
 
 #[cfg(test)]
@@ -204,6 +219,28 @@ mod tests {
         };
         assert_eq!(Settings::parse(&settings.to_text()), Ok(settings));
         assert_eq!(Settings::parse(""), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn a_file_is_read_whole_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let long = |bytes: usize| format!("#{}\nhead = \"lda\"\n", "x".repeat(bytes));
+        std::fs::write(&path, long(60_000)).unwrap();
+        let settings = Settings::load(folder.path()).unwrap();
+        assert_eq!(settings.head, Some(HeadKind::Lda));
+        for (bytes, part) in [
+            (long(66_000).into_bytes(), "65536 bytes"),
+            (vec![b'#', 0xff], "UTF-8"),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Settings::load(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let error = Settings::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("not a file"), "{error}");
     }
 
     #[test]

@@ -45,7 +45,9 @@ impl FromStr for FeatureSet {
         match text {
             "final" => Ok(FeatureSet::Final),
             "multi" => Ok(FeatureSet::Multi),
-            other => Err(format!("features is '{other}', expected final or multi")),
+            other => Err(format!(
+                "features is '{other}', expected auto, final or multi"
+            )),
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum LabelError {
     )]
     TooLong { start: String, bytes: usize },
     #[error(
-        "the label {label:?} holds the character {found:?}; control characters, '/' and '\\' are not allowed in a label"
+        "the label {label:?} holds the character {found:?}; control and invisible characters, '/' and '\\' are not allowed in a label"
     )]
     Character { label: String, found: char },
     #[error("'{0}' cannot be a label: it means a folder; choose another name")]
@@ -26,20 +26,32 @@ pub enum LabelError {
     Space(String),
 }
 
-/// Refuses what cannot be a label: empty, longer than [`MAX_LABEL_BYTES`], control characters, path separators, `.` and `..`.
+/// Whether a terminal obeys a character instead of showing it: control characters, line separators, what embeds, overrides or isolates
+/// a direction of writing (Unicode's annex 9), the space of no width and the byte order mark.
+pub fn is_invisible(c: char) -> bool {
+    let obeyed =
+        matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    obeyed || c.is_control()
+}
+
+/// Refuses what cannot be a label: empty, longer than [`MAX_LABEL_BYTES`], invisible characters, path separators, `.` and `..`.
 pub fn check(label: &str) -> Result<(), LabelError> {
     if label.trim().is_empty() && !label.chars().any(char::is_control) {
         return Err(LabelError::Empty);
     }
     if label.len() > MAX_LABEL_BYTES {
         return Err(LabelError::TooLong {
-            start: label.chars().filter(|c| !c.is_control()).take(16).collect(),
+            start: label
+                .chars()
+                .filter(|&c| !is_invisible(c))
+                .take(16)
+                .collect(),
             bytes: label.len(),
         });
     }
     if let Some(found) = label
         .chars()
-        .find(|c| c.is_control() || matches!(c, '/' | '\\' | '\u{2028}' | '\u{2029}'))
+        .find(|&c| is_invisible(c) || matches!(c, '/' | '\\'))
     {
         return Err(LabelError::Character {
             label: label.into(),
@@ -61,7 +73,16 @@ mod tests {
 
     #[test]
     fn ordinary_labels_in_any_script_are_taken() {
-        for label in ["washer", "hex nut", "Blaumeise", "カケス", "MT_Free", "0"] {
+        for label in [
+            "washer",
+            "hex nut",
+            "Blaumeise",
+            "カケス",
+            "نسر",
+            "می‌خورد",
+            "MT_Free",
+            "0",
+        ] {
             assert_eq!(check(label), Ok(()), "{label}");
         }
     }
@@ -78,6 +99,10 @@ mod tests {
             "a\nb",
             "\u{1b}[2J",
             "a\0",
+            "a\u{202e}b",
+            "a\u{2067}b",
+            "a\u{200b}",
+            "\u{feff}a",
             " a",
             "a ",
             "\t",

@@ -80,6 +80,8 @@ pub enum PipelineError {
     NoClass { class: String },
     #[error("there is a class '{class}' already; `fieldhead class merge` makes one class of two")]
     ClassThere { class: String },
+    #[error("both names are '{class}'; give the class another name, or name another class")]
+    SameClass { class: String },
     #[error("the field has no samples; collect some with `fieldhead collect --from DIR`")]
     NoSamples,
 }

@@ -188,6 +188,9 @@ fn a_class_is_renamed_merged_and_removed_with_the_head() {
         .map(|line| line["origin"].as_str().unwrap())
         .collect();
     assert_eq!(origins, ["train", "rename", "rename"]);
+    assert_eq!([&history[2]["class"], &history[2]["to"]], ["ring", "screw"]);
+    let table = bench.ok(&["history"]).stdout;
+    assert!(table.contains("rename (washer to ring)"), "{table}");
 }
 
 #[test]
@@ -224,7 +227,13 @@ fn changes_of_classes_that_are_not_there_are_refused() {
     bench.refused(&["class", "rename", "gear", "screw"], 3, "class merge");
     bench.refused(&["class", "rename", "gear", ""], 3, "label");
     bench.refused(&["class", "merge", "gear", "nut"], 3, "no class 'nut'");
-    bench.refused(&["class", "merge", "gear", "gear"], 3, "gear");
+    for change in ["merge", "rename"] {
+        bench.refused(
+            &["class", change, "gear", "gear"],
+            3,
+            "both names are 'gear'",
+        );
+    }
     bench.refused(&["class", "remove", "nut"], 3, "no class 'nut'");
     bench.ok(&["class", "remove", "gear"]);
     assert_eq!(bench.ok(&["class", "--json"]).json().len(), 2);

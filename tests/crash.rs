@@ -5,7 +5,7 @@ mod support;
 use fieldhead::random::SplitMix64;
 use fieldhead::store::Store;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use support::Bench;
 
@@ -82,8 +82,8 @@ fn id(line: &str) -> u64 {
     value["id"].as_u64().unwrap()
 }
 
-#[test]
-fn a_reader_repairs_what_a_killed_writer_left() {
+/// A field whose writer was killed, and the last sample that it acknowledged.
+fn killed() -> (Bench, u64) {
     let bench = Bench::new();
     bench.photos("train", 1, 1);
     bench.ok(&["collect", "--from", "train"]);
@@ -98,6 +98,32 @@ fn a_reader_repairs_what_a_killed_writer_left() {
     let last = id(&lines.next().unwrap().unwrap());
     child.kill().unwrap();
     child.wait().unwrap();
+    (bench, last)
+}
+
+#[test]
+fn a_reader_repairs_what_a_killed_writer_left() {
+    let (bench, last) = killed();
     let samples = bench.ok(&["samples", "--json"]).json();
     assert!(samples.iter().any(|s| s["id"] == last));
+}
+
+#[test]
+fn what_a_killed_writer_left_is_read_where_it_cannot_be_repaired() {
+    let (bench, last) = killed();
+    // As on a full disk: writing beyond the first 32 or 64 KiB of a file fails.
+    let program = env!("CARGO_BIN_EXE_fieldhead");
+    let script = format!("trap '' XFSZ; ulimit -f 64; exec '{program}' samples --json");
+    let ran = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(bench.dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(ran.stdout).unwrap();
+    let line = format!("\"id\":{last},");
+    assert!(
+        told.contains(&line),
+        "{told}{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
 }

@@ -218,6 +218,79 @@ fn bad_labels_sources_and_options_are_refused() {
 }
 
 #[test]
+fn photos_of_classes_that_were_never_learned_are_counted() {
+    let bench = Bench::new();
+    bench.photos("train", 3, 1);
+    bench.photos("val", 2, 2);
+    fs::rename(bench.path("val/gear"), bench.path("val/Gear")).unwrap();
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    let told = "2 of the 6 photos are of classes that were never learned";
+    let judged = bench.ok(&["eval", "--from", "val", "--json"]);
+    assert!(judged.stderr.contains(told), "{}", judged.stderr);
+    assert_eq!(judged.one()["unlearned"], 2);
+    let fewshot = [
+        "fewshot", "--train", "train", "--test", "val", "--seeds", "1",
+    ];
+    let ran = bench.ok(&fewshot);
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    for class in ["washer", "screw"] {
+        fs::remove_dir_all(bench.path("val").join(class)).unwrap();
+    }
+    let judged = bench.ok(&["eval", "--from", "val", "--json"]).one();
+    assert!(judged["sets"][0]["worst_class"].is_null());
+    bench.refused(
+        &["predict", "val"],
+        3,
+        "no photos in val, and folders inside",
+    );
+}
+
+#[test]
+fn a_name_that_turns_the_text_around_it_is_no_label_and_is_shown_spelled_out() {
+    let bench = Bench::new();
+    bench.photos("train", 1, 1);
+    let turned = bench.path("train/\u{202e}raeg");
+    fs::rename(bench.path("train/gear"), turned).unwrap();
+    let ran = bench.ok(&["collect", "--from", "train"]);
+    assert!(ran.stdout.contains("2 samples of 2 classes, skipped 1"));
+    assert!(
+        ran.stderr.contains("train/\\u{202e}raeg: the label"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_value_that_is_none_of_a_choice_is_refused_with_all_of_them() {
+    let bench = Bench::new();
+    for (option, all) in [
+        ("--fit", "auto, squash, crop, letterbox or both"),
+        ("--features", "auto, final or multi"),
+        ("--normalization", "auto, none, l2, power or standardize"),
+        ("--head", "auto, softmax"),
+    ] {
+        bench.refused(&["train", option, "tree"], 2, all);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_cannot_be_written_are_an_error_and_those_nobody_reads_are_not() {
+    let bench = Bench::new();
+    bench.ok(&["collect", "--label", "a", "--source", "line:1"]);
+    let full = fs::File::create("/dev/full").unwrap();
+    let ran = bench.command(&["samples"]).stdout(full).output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let told = String::from_utf8(ran.stderr).unwrap();
+    assert!(told.contains("standard output"), "{told}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let ran = bench.command(&["samples"]).stdout(writer).output().unwrap();
+    assert_eq!((ran.status.code(), ran.stderr.len()), (Some(0), 0));
+}
+
+#[test]
 fn a_field_has_one_writer_and_any_number_of_readers() {
     let bench = Bench::new();
     bench.ok(&[
@@ -306,8 +379,15 @@ fn a_penalty_that_is_no_number_is_refused_with_its_range() {
     let bench = Bench::new();
     bench.photos("train", 2, 1);
     bench.ok(&["collect", "--from", "train"]);
-    for penalty in ["nan", "inf", "0"] {
-        bench.refused(&["train", "--penalty", penalty], 3, "expected a number");
+    for (penalty, shown) in [
+        ("nan", "NaN"),
+        ("inf", "inf"),
+        ("0", "0.0"),
+        ("-1", "-1.0"),
+        ("1e300", "1e300"),
+    ] {
+        let told = format!("the penalty is {shown}, expected a number from 1e-8 to 1e12");
+        bench.refused(&["train", "--penalty", penalty], 3, &told);
     }
 }
 

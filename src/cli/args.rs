@@ -182,7 +182,7 @@ pub struct Train {
     #[arg(long, value_name = "SCALING", default_value = "auto", value_parser = choice::<Normalization>)]
     pub normalization: Choice<Normalization>,
     /// Penalty on the weights (1/C); without it chosen on the samples
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub penalty: Option<f64>,
     /// How much rare classes count: balanced (as much as common ones) or none (every sample the same); without it the field's
     /// setting

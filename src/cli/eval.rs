@@ -30,6 +30,7 @@ pub fn run(context: &Context, options: &Eval) -> Result<()> {
     let tree = embed::tree(context, &embedder, &options.from)?;
     let judged = judge(&head.learned, &tree)?;
     let known = known(&store, &tree)?;
+    let unlearned = unlearned(&head.learned.labels, &tree);
     if let Some(path) = &options.html {
         let about = page::About {
             folder: &options.from,
@@ -39,14 +40,8 @@ pub fn run(context: &Context, options: &Eval) -> Result<()> {
         };
         write_whole(path, page::page(&about, &tree, &judged)?.as_bytes())?;
     }
-    report(
-        context,
-        version,
-        &tree,
-        &judged,
-        known,
-        options.html.as_deref(),
-    )
+    let page = options.html.as_deref();
+    report(context, version, &tree, &judged, [known, unlearned], page)
 }
 
 /// Refuses to replace what is no page.
@@ -73,6 +68,22 @@ fn known(store: &Store, tree: &EmbeddedTree) -> Result<usize> {
         bytes.is_ok_and(|bytes| contents.contains(&content_hash(&Payload::Encoded(bytes))))
     };
     Ok(tree.files.iter().filter(is_known).count())
+}
+
+/// How many of the photos are of classes that a head with these labels never learned.
+pub fn unlearned(labels: &[String], tree: &EmbeddedTree) -> usize {
+    let strange = |file: &&Labelled| !labels.contains(&file.label);
+    tree.files.iter().filter(strange).count()
+}
+
+/// Says of photos of classes that were never learned what they do to the figures.
+pub fn note_unlearned(context: &Context, unlearned: usize, n: usize) {
+    if unlearned > 0 {
+        context.out.note(format!(
+            "{unlearned} of the {n} photos are of classes that were never learned, and no answer on them can be right: compare the names \
+             of the folders, and see `fieldhead class`"
+        ));
+    }
 }
 
 /// What a head answers on a tree.
@@ -146,7 +157,7 @@ fn report(
     version: u64,
     tree: &EmbeddedTree,
     judged: &Judged,
-    known: usize,
+    [known, unlearned]: [usize; 2],
     html: Option<&Path>,
 ) -> Result<()> {
     let Judged {
@@ -166,6 +177,7 @@ fn report(
         "balanced_accuracy_95": ends(confusion.balanced_accuracy_95()),
         "n": n,
         "learned_from": known,
+        "unlearned": unlearned,
         "unknown": unknown,
         "calibration_error": round(judged.calibration_error),
         "sets": sets::json(&judged.sets),
@@ -206,6 +218,7 @@ fn report(
         context.out.line("")?;
         context.out.line(format!("page written to {path}"))?;
     }
+    note_unlearned(context, unlearned, n);
     if known > 0 {
         context.out.note(format!(
             "{known} of the {n} photos are samples of this field, and a head does better on what it learned from than on anything new: \

@@ -56,7 +56,11 @@ pub fn run(context: &Context, options: &Fewshot) -> Result<()> {
         }
     }
     bar.finish_and_clear();
-    report(context, &rows, task.test[0].files.len())
+    let test = &task.test[0];
+    report(context, &rows, test.files.len())?;
+    let unlearned = eval::unlearned(task.samples[0].names(), test);
+    eval::note_unlearned(context, unlearned, test.files.len());
+    Ok(())
 }
 
 /// What learns and what judges, under each recipe that may be chosen.

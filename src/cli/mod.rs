@@ -29,7 +29,7 @@ mod wires;
 
 pub use args::Args;
 pub use exit::code;
-pub use output::plain;
+pub use output::{plain, was_enough};
 
 use args::Verb;
 use context::Context;

@@ -1,11 +1,24 @@
 //! What leaves the program: JSON lines or text on stdout, progress on stderr.
 
 use fieldhead::config;
+use fieldhead::label::is_invisible;
 use fieldhead::learn::metrics::Interval;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
+
+/// A result that nobody took.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the results to the standard output: {0}; look at where it leads")]
+pub struct Unwritten(#[from] io::Error);
+
+/// Whoever read our output has seen enough, as in `fieldhead samples | head`.
+pub fn was_enough(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<Unwritten>()
+        .is_some_and(|Unwritten(error)| error.kind() == io::ErrorKind::BrokenPipe)
+}
 
 /// Where results go.
 #[derive(Clone, Copy, Debug)]
@@ -15,23 +28,23 @@ pub struct Output {
 
 impl Output {
     /// One JSON object on a line of its own; nothing without `--json`.
-    pub fn json(&self, value: &impl Serialize) -> io::Result<()> {
+    pub fn json(&self, value: &impl Serialize) -> Result<(), Unwritten> {
         if !self.json {
             return Ok(());
         }
-        let mut line = serde_json::to_vec(value)?;
+        let mut line = serde_json::to_vec(value).map_err(io::Error::from)?;
         line.push(b'\n');
         let mut out = io::stdout().lock();
         out.write_all(&line)?;
-        out.flush()
+        Ok(out.flush()?)
     }
 
     /// A line for people; nothing with `--json`.
-    pub fn line(&self, text: impl AsRef<str>) -> io::Result<()> {
+    pub fn line(&self, text: impl AsRef<str>) -> Result<(), Unwritten> {
         if self.json {
             return Ok(());
         }
-        writeln!(io::stdout().lock(), "{}", plain(text.as_ref()))
+        Ok(writeln!(io::stdout().lock(), "{}", plain(text.as_ref()))?)
     }
 
     /// A remark for people on stderr.
@@ -64,11 +77,11 @@ impl Output {
     }
 }
 
-/// A text for people: control characters in a name or a source are shown, not sent to the terminal.
+/// A text for people: what a terminal would obey in a name or a source is shown, not sent to it.
 pub fn plain(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if is_invisible(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
@@ -110,8 +123,10 @@ pub fn ms_since(start: std::time::Instant) -> f64 {
 
 /// Shortens a text to `width` characters, for a column of a table.
 pub fn fit(text: &str, width: usize) -> String {
+    // Before its characters are counted: what is shown of them is what fills the column.
+    let text = plain(text);
     if text.chars().count() <= width {
-        return text.to_owned();
+        return text;
     }
     let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
     short.push('…');

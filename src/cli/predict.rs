@@ -53,7 +53,12 @@ fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     if files.is_empty() {
-        return Err(BadInput("the folders named hold no files".into()).into());
+        let named: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+        return Err(BadInput(format!(
+            "no photos in {}, and folders inside are not entered; name photos, or the folders that hold them",
+            named.join(", ")
+        ))
+        .into());
     }
     Ok(files)
 }

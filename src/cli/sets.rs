@@ -15,8 +15,8 @@ pub struct Sets {
     coverage: f64,
     /// Share of photos whose set holds the right label.
     covered: f64,
-    /// That share for the class with the lowest.
-    worst_class: f64,
+    /// That share for the class with the lowest; `None` where no photo is of a class that the head knows.
+    worst_class: Option<f64>,
     mean_size: f64,
 }
 
@@ -47,7 +47,7 @@ fn at(learned: &Learned, answers: &[(Vec<f32>, Option<usize>)], coverage: f64) -
     Sets {
         coverage,
         covered: covered as f64 / n,
-        worst_class: shares.fold(1.0, f64::min),
+        worst_class: shares.reduce(f64::min),
         mean_size: sizes as f64 / n,
     }
 }
@@ -57,7 +57,7 @@ pub fn json(all: &[Sets]) -> Vec<Value> {
         json!({
             "coverage": sets.coverage,
             "covered": round(sets.covered),
-            "worst_class": round(sets.worst_class),
+            "worst_class": sets.worst_class.map(round),
             "mean_size": round(sets.mean_size),
         })
     };
@@ -66,11 +66,13 @@ pub fn json(all: &[Sets]) -> Vec<Value> {
 
 pub fn lines(context: &Context, all: &[Sets]) -> Result<()> {
     for sets in all {
+        let worst = sets.worst_class.map_or(String::new(), |share| {
+            format!(" (worst class {:.1} %)", share * 100.0)
+        });
         context.out.line(format!(
-            "sets of {:.0} %: {:.1} % hold the right label (worst class {:.1} %), {:.2} labels on average",
+            "sets of {:.0} %: {:.1} % hold the right label{worst}, {:.2} labels on average",
             sets.coverage * 100.0,
             sets.covered * 100.0,
-            sets.worst_class * 100.0,
             sets.mean_size
         ))?;
     }

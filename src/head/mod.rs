@@ -60,7 +60,7 @@ pub enum HeadError {
     TooManyClasses { got: usize, max: usize },
     #[error("the training set is inconsistent: {what}")]
     Inconsistent { what: String },
-    #[error("the {name} is {value}, expected a number from {min:e} to {max:e}")]
+    #[error("the {name} is {value:?}, expected a number from {min:e} to {max:e}")]
     Setting {
         name: &'static str,
         value: f64,

@@ -46,7 +46,7 @@ impl FromStr for Normalization {
             "standardize" => Ok(Normalization::Standardize),
             "power" => Ok(Normalization::Power),
             other => Err(format!(
-                "normalization is '{other}', expected none, l2, power or standardize"
+                "normalization is '{other}', expected auto, none, l2, power or standardize"
             )),
         }
     }

@@ -23,8 +23,9 @@ impl ClassChange {
     /// Another name for a class.
     ///
     /// # Errors
-    /// There is no such class, or the name is that of another, or not a label.
+    /// There is no such class, or the name is its own, that of another, or not a label.
     pub fn rename(store: &Store, from: &str, to: &str) -> Result<ClassChange, PipelineError> {
+        check_two(from, to)?;
         if store.samples()?.values().any(|sample| sample.label == to) {
             return Err(PipelineError::ClassThere { class: to.into() });
         }
@@ -36,9 +37,7 @@ impl ClassChange {
     /// # Errors
     /// There is no such class, or they are the same.
     pub fn merge(store: &Store, from: &str, to: &str) -> Result<ClassChange, PipelineError> {
-        if from == to {
-            return Err(PipelineError::ClassThere { class: to.into() });
-        }
+        check_two(from, to)?;
         if !store.samples()?.values().any(|sample| sample.label == to) {
             return Err(PipelineError::NoClass { class: to.into() });
         }
@@ -153,5 +152,12 @@ impl ClassChange {
             }
             head.map(|head| tx.put_head(head, origin)).transpose()
         })?)
+    }
+}
+
+fn check_two(from: &str, to: &str) -> Result<(), PipelineError> {
+    match from == to {
+        true => Err(PipelineError::SameClass { class: to.into() }),
+        false => Ok(()),
     }
 }

@@ -132,7 +132,7 @@ impl FromStr for Fit {
             "letterbox" => Ok(Fit::Letterbox),
             "both" => Ok(Fit::Both),
             other => Err(format!(
-                "fit is '{other}', expected squash, crop, letterbox or both"
+                "fit is '{other}', expected auto, squash, crop, letterbox or both"
             )),
         }
     }

@@ -67,7 +67,7 @@ pub enum StoreError {
     )]
     Full(std::io::Error),
     #[error(
-        "the field cannot be written ({0}); nothing was changed: check its permissions and that the disk is not mounted read-only"
+        "the field cannot be read or written ({0}); nothing was changed: check its permissions and that the disk is not mounted read-only"
     )]
     ReadOnly(std::io::Error),
     #[error(
@@ -150,7 +150,11 @@ impl Store {
             Err(DatabaseError::RepairAborted) => {
                 // The last writer lost its power. Opening for writing brings the file to its last commit.
                 drop(Store::open(folder)?);
-                open()?
+                match open()? {
+                    // Nothing can be written there, as on a full disk: whoever repairs the file in memory reads it.
+                    Err(DatabaseError::RepairAborted) => return Store::open(folder),
+                    other => other,
+                }
             }
             other => other,
         };
