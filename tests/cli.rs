@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use support::Bench;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "demo",
     "collect",
     "train",
@@ -24,6 +24,7 @@ const VERBS: [&str; 18] = [
     "bench",
     "backbones",
     "board",
+    "completions",
 ];
 
 #[test]

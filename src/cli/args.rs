@@ -132,6 +132,14 @@ pub enum Verb {
     /// Check the board this runs on, list those that are known, read a sensor
     #[command(after_help = "Example: fieldhead board check")]
     Board(super::board::Board),
+    /// Print what a shell needs to complete these commands
+    #[command(
+        after_help = "Examples:\n  fieldhead completions bash > ~/.local/share/bash-completion/completions/fieldhead\n  source <(fieldhead completions zsh)"
+    )]
+    Completions(super::complete::Completions),
+    /// Write the manual pages to a folder
+    #[command(hide = true, after_help = "Example: fieldhead man /tmp/man1")]
+    Man(super::complete::Man),
 }
 
 #[derive(Debug, ClapArgs)]

@@ -10,6 +10,7 @@ mod change;
 mod class;
 mod classes;
 mod collect;
+mod complete;
 mod context;
 mod demo;
 mod embed;
@@ -19,6 +20,7 @@ mod export;
 mod features;
 mod fewshot;
 mod history;
+mod notify;
 mod output;
 mod page;
 mod predict;
@@ -56,5 +58,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Bench(options) => bench::run(&context, &options),
         Verb::Backbones(options) => backbones::run(&context, &options),
         Verb::Board(options) => board::run(&context, &options),
+        Verb::Completions(options) => complete::completions(&options),
+        Verb::Man(options) => complete::man(&options),
     }
 }

@@ -4,6 +4,7 @@ use super::args::Predict;
 use super::context::Context;
 use super::embed::CHUNK;
 use super::exit::BadInput;
+use super::notify::Manager;
 use super::output::{limit, ms_since, round};
 use super::wires;
 use anyhow::Result;
@@ -107,7 +108,10 @@ fn frames(
 ) -> Result<()> {
     let learned = reading.learned;
     let mut show = wires::lamps(options.board.as_deref(), &options.lamps)?;
+    let manager = Manager::of_environment();
+    manager.ready();
     for _ in 0..options.count.unwrap_or(1) {
+        manager.alive();
         let start = Instant::now();
         let Some(frame) = source.next()? else {
             break;
