@@ -147,6 +147,9 @@ pub struct Demo {
     /// Seed of the simulated line
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Fresh frames for each accuracy; fewer take less time and tell less
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub frames: u32,
 }
 
 #[derive(Debug, ClapArgs)]
