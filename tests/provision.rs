@@ -277,6 +277,10 @@ fn a_card_that_cannot_be_written_to_is_refused() {
     assert_eq!(card.text("cmdline.txt"), format!("{PLAIN}\n"));
 }
 
+fn with<'a>(option: &'a str, value: &'a str) -> Vec<&'a str> {
+    [&BOARD[..], &[option, value]].concat()
+}
+
 #[test]
 fn a_wrong_board_package_head_or_source_is_refused() {
     let card = Card::new();
@@ -290,7 +294,6 @@ fn a_wrong_board_package_head_or_source_is_refused() {
         3,
         "no profile 'raspberry-pi-9'",
     );
-    let with = |option, value| [&BOARD[..], &[option, value]].concat();
     card.refused(&with("--head", "/nowhere/a.fhead"), 3, "there is no file");
     card.refused(&with("--source", "command:a 'b'"), 3, "quote");
     card.refused(&with("--package", "/nowhere/a.deb"), 3, "there is no file");
