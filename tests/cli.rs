@@ -43,6 +43,17 @@ fn every_help_text_has_an_example_and_fits_eighty_columns() {
 }
 
 #[test]
+fn shells_and_man_know_every_verb() {
+    let bench = Bench::new();
+    let script = bench.ok(&["completions", "bash"]).stdout;
+    bench.ok(&["man", "."]);
+    for verb in VERBS {
+        let page = bench.path(&format!("fieldhead-{verb}.1"));
+        assert!(script.contains(verb) && page.is_file(), "{verb}");
+    }
+}
+
+#[test]
 fn a_field_lives_from_the_first_photo_to_the_rollback() {
     let bench = Bench::new();
     bench.photos("train", 6, 1);
