@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use support::Bench;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "demo",
     "collect",
     "train",
@@ -24,6 +24,7 @@ const VERBS: [&str; 18] = [
     "bench",
     "backbones",
     "board",
+    "completions",
 ];
 
 #[test]
@@ -39,6 +40,17 @@ fn every_help_text_has_an_example_and_fits_eighty_columns() {
         assert!(line.chars().count() <= 80, "{line}");
     }
     insta::assert_snapshot!("help", all);
+}
+
+#[test]
+fn shells_and_man_know_every_verb() {
+    let bench = Bench::new();
+    let script = bench.ok(&["completions", "bash"]).stdout;
+    bench.ok(&["man", "."]);
+    for verb in VERBS {
+        let page = bench.path(&format!("fieldhead-{verb}.1"));
+        assert!(script.contains(verb) && page.is_file(), "{verb}");
+    }
 }
 
 #[test]

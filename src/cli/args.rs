@@ -132,6 +132,14 @@ pub enum Verb {
     /// Check the board this runs on, list those that are known, read a sensor
     #[command(after_help = "Example: fieldhead board check")]
     Board(super::board::Board),
+    /// Print what a shell needs to complete these commands
+    #[command(
+        after_help = "Examples:\n  fieldhead completions bash > ~/.local/share/bash-completion/completions/fieldhead\n  source <(fieldhead completions zsh)"
+    )]
+    Completions(super::complete::Completions),
+    /// Write the manual pages to a folder
+    #[command(hide = true, after_help = "Example: fieldhead man /tmp/man1")]
+    Man(super::complete::Man),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -139,6 +147,9 @@ pub struct Demo {
     /// Seed of the simulated line
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Fresh frames for each accuracy; fewer take less time and tell less
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub frames: u32,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -84,9 +84,11 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-/// The board that is named, or the one this is.
+/// The board that is named on the command line or by `FIELDHEAD_BOARD`, or the one this is.
 pub fn chosen(named: Option<&str>) -> Result<Found> {
-    match named {
+    let usual = std::env::var("FIELDHEAD_BOARD").ok();
+    let usual = usual.as_deref().filter(|name| !name.is_empty());
+    match named.or(usual) {
         Some(name) => Ok(board::find(name, &folders())?),
         None => here(Path::new("/")),
     }

@@ -23,8 +23,6 @@ use std::time::Instant;
 
 /// Samples collected of each class.
 const SAMPLES_A_CLASS: usize = 10;
-/// Fresh frames for each accuracy.
-const FRAMES: usize = 200;
 const CORRECTIONS: usize = 12;
 /// Frames looked at for something to correct, at the most.
 const LOOKS: usize = 400;
@@ -33,13 +31,15 @@ pub fn run(context: &Context, options: &Demo) -> Result<()> {
     let started = Instant::now();
     let embedder = context.embedder()?;
     let store = fresh_store(context)?;
+    let frames = options.frames as usize;
     let demo = Run {
         context,
         embedder: &embedder,
         store: &store,
         seed: options.seed,
+        frames,
         bar: context.out.progress(
-            (SAMPLES_A_CLASS * Part::ALL.len() + 3 * FRAMES + CORRECTIONS) as u64,
+            (SAMPLES_A_CLASS * Part::ALL.len() + 3 * frames + CORRECTIONS) as u64,
             "demo",
         ),
     };
@@ -102,6 +102,8 @@ struct Run<'a> {
     embedder: &'a Embedder,
     store: &'a Store,
     seed: u64,
+    /// Fresh frames for each accuracy.
+    frames: usize,
     bar: ProgressBar,
 }
 
@@ -210,7 +212,7 @@ impl Run<'_> {
 
     /// Fresh frames with what they show.
     fn embed_fresh(&self, line: &mut Line) -> Result<Vec<(Part, Vec<f32>)>> {
-        let frames: Vec<(Part, Image)> = (0..FRAMES).map(|_| line.next()).collect();
+        let frames: Vec<(Part, Image)> = (0..self.frames).map(|_| line.next()).collect();
         let embedded = frames
             .into_par_iter()
             .map(|(part, image)| {
@@ -283,6 +285,7 @@ fn report(
     ms: f64,
 ) -> Result<()> {
     let labels: Vec<&str> = Part::ALL.iter().map(|part| part.label()).collect();
+    let frames = facts.last_features.len();
     context.out.json(&json!({
         "seed": seed,
         "backbone": context.settings.backbone,
@@ -291,19 +294,19 @@ fn report(
         "collect_ms": round(facts.collect_ms),
         "head": facts.head,
         "train_ms": round(facts.train_ms),
-        "frames": FRAMES,
+        "frames": frames,
         "accuracy_day": round(facts.day),
-        "accuracy_day_95": ends(interval(facts.day)),
+        "accuracy_day_95": ends(interval(facts.day, frames)),
         "accuracy_evening": round(facts.evening),
-        "accuracy_evening_95": ends(interval(facts.evening)),
+        "accuracy_evening_95": ends(interval(facts.evening, frames)),
         "corrections": facts.corrections,
         "frames_watched": facts.looks,
         "correct_learn_ms": round(facts.learn_ms),
         "correct_commit_ms": round(facts.commit_ms),
         "accuracy_evening_corrected": round(facts.evening_after),
-        "accuracy_evening_corrected_95": ends(interval(facts.evening_after)),
+        "accuracy_evening_corrected_95": ends(interval(facts.evening_after, frames)),
         "accuracy_day_corrected": round(facts.day_after),
-        "accuracy_day_corrected_95": ends(interval(facts.day_after)),
+        "accuracy_day_corrected_95": ends(interval(facts.day_after, frames)),
         "version": version,
         "identical_after_reopening": same,
         "field": context.folder.display().to_string(),
@@ -325,8 +328,8 @@ fn report(
             facts.head,
             format!("{:.0} ms", facts.train_ms)
         ),
-        bar("day", facts.day, "fresh frames"),
-        bar("evening", facts.evening, "other light"),
+        bar("day", facts.day, frames, "fresh frames"),
+        bar("evening", facts.evening, frames, "other light"),
         format!(
             "  correct   {:40}{:>12}",
             format!(
@@ -335,9 +338,9 @@ fn report(
             ),
             format!("{:.1} ms each", facts.learn_ms + facts.commit_ms)
         ),
-        bar("evening", facts.evening_after, "fresh frames"),
-        bar("day", facts.day_after, "still known"),
-        format!("  reopen    version {version}: {same} of {FRAMES} answers identical"),
+        bar("evening", facts.evening_after, frames, "fresh frames"),
+        bar("day", facts.day_after, frames, "still known"),
+        format!("  reopen    version {version}: {same} of {frames} answers identical"),
         String::new(),
         format!(
             "{:.1} s in all. The field is in {}; go on with",
@@ -356,19 +359,19 @@ fn report(
     Ok(())
 }
 
-/// One accuracy, over [`FRAMES`], as a line with a bar.
-fn bar(name: &str, share: f64, remark: &str) -> String {
+/// One accuracy over so many frames, as a line with a bar.
+fn bar(name: &str, share: f64, frames: usize, remark: &str) -> String {
     const CELLS: usize = 12;
     let full = (share * CELLS as f64).round() as usize;
     format!(
-        "  {name:9} {}{} {}, n = {FRAMES}  {remark}",
+        "  {name:9} {}{} {}, n = {frames}  {remark}",
         "█".repeat(full),
         "░".repeat(CELLS - full),
-        with_interval(share, interval(share))
+        with_interval(share, interval(share, frames))
     )
 }
 
-/// Of an accuracy over [`FRAMES`].
-fn interval(share: f64) -> Interval {
-    wilson((share * FRAMES as f64).round() as usize, FRAMES)
+/// Of an accuracy over so many frames.
+fn interval(share: f64, frames: usize) -> Interval {
+    wilson((share * frames as f64).round() as usize, frames)
 }

@@ -9,6 +9,7 @@ mod board;
 mod change;
 mod class;
 mod collect;
+mod complete;
 mod context;
 mod demo;
 mod embed;
@@ -18,6 +19,7 @@ mod export;
 mod features;
 mod fewshot;
 mod history;
+mod notify;
 mod output;
 mod page;
 mod per_class;
@@ -56,5 +58,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Bench(options) => bench::run(&context, &options),
         Verb::Backbones(options) => backbones::run(&context, &options),
         Verb::Board(options) => board::run(&context, &options),
+        Verb::Completions(options) => complete::completions(&options),
+        Verb::Man(options) => complete::man(&options),
     }
 }

@@ -4,6 +4,7 @@ use super::args::Predict;
 use super::context::Context;
 use super::embed::CHUNK;
 use super::exit::BadInput;
+use super::notify::Manager;
 use super::output::{limit, ms_since, round};
 use super::wires;
 use anyhow::Result;
@@ -118,10 +119,13 @@ fn frames(
         true => Arc::default(),
         false => wires::asked_to_stop()?,
     };
+    let manager = Manager::of_environment();
+    manager.ready();
     for _ in 0..options.count.unwrap_or(1) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
+        manager.alive();
         let start = Instant::now();
         let Some(frame) = source.next()? else {
             break;
