@@ -219,7 +219,10 @@ impl Array {
     /// The shape, of as many dimensions as asked for, when the elements are of the type asked for.
     fn shape<const DIMENSIONS: usize>(&self, descr: &str) -> Result<[usize; DIMENSIONS], NpzError> {
         if self.descr != descr {
-            return Err(self.wrong(format!("is of type '{}', expected '{descr}'", self.descr)));
+            return Err(self.wrong(format!(
+                "is of type '{}', expected '{descr}'; convert it with .astype('{descr}')",
+                self.descr
+            )));
         }
         let shape: &[usize] = &self.shape;
         shape.try_into().map_err(|_| {

@@ -74,7 +74,7 @@ pub enum HeadError {
     #[error("the time for the choice is 0 ms, expected at least 1")]
     NoTime,
     #[error(
-        "training gave numbers that are not finite; the features are too large or the penalty too small: raise --penalty"
+        "training gave numbers that are not finite; the features are too large or the penalty too small: scale the features, or raise --penalty"
     )]
     NotFinite,
     #[error("the head never learned this sample as '{label}', so it cannot forget it")]

@@ -10,8 +10,8 @@ use super::splits::{self, Fold};
 use crate::head::leave_out::leave_one_burst_out;
 use crate::head::softmax::{Problem, ROUGH_GAP, Space};
 use crate::head::{
-    self, ClassWeights, HeadError, HeadKind, Linear, Normalization, Normalizer, Request, Samples,
-    Settings,
+    self, ClassWeights, HeadError, HeadKind, Linear, Normalization, Normalizer, PENALTY, Request,
+    Samples, Settings,
 };
 use rayon::prelude::*;
 
@@ -169,7 +169,7 @@ fn blind(samples: &Samples, request: &Request) -> Result<Choice, LearnError> {
     let settings = Settings {
         kind,
         normalization,
-        penalty: request.penalty.unwrap_or(penalty),
+        penalty: request.penalty.unwrap_or(possible(penalty)),
         class_weights: request.class_weights,
     };
     Ok(Choice {
@@ -199,9 +199,18 @@ fn spread(z: &Samples) -> f64 {
     }
 }
 
+/// The nearest penalty that a head takes: features of numbers as large as those of a converter of 16 bits would ask for more.
+fn possible(penalty: f64) -> f64 {
+    penalty.clamp(*PENALTY.start(), *PENALTY.end())
+}
+
 fn penalties(grid: &[f64], z: &Samples, request: &Request) -> Vec<f64> {
     let spread = spread(z);
-    let chosen = || grid.iter().map(|factor| factor * spread).collect();
+    let chosen = || {
+        grid.iter()
+            .map(|factor| possible(factor * spread))
+            .collect()
+    };
     request.penalty.map_or_else(chosen, |penalty| vec![penalty])
 }
 
@@ -307,7 +316,7 @@ fn closed_losses(
 ) -> Result<Vec<Loss>, LearnError> {
     let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
     let spread = spread(&z);
-    let penalties = CLOSED_GRID.map(|factor| factor * spread);
+    let penalties = CLOSED_GRID.map(|factor| possible(factor * spread));
     let mut judges: Vec<usize> = folds.iter().flat_map(|f| f.judge.clone()).collect();
     judges.sort_unstable();
     let losses = leave_one_burst_out(&z, kinds, &penalties, weights)?
@@ -388,6 +397,29 @@ fn candidate(samples: &Samples, settings: Settings, held_out: Vec<HeldOut>) -> C
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_a_converter_of_16_bits_are_learned_as_they_are() {
+        let mut random = crate::random::SplitMix64::new(1);
+        let (n, width) = (24, 2000);
+        let class = |i: usize| (i / width % 2) as f32;
+        let number = |i: usize| random.below(65_536) as f32 - 32_768.0 + 900.0 * class(i);
+        let rows: Vec<f32> = (0..n * width).map(number).collect();
+        let labels = (0..n as u32).map(|i| i % 2).collect();
+        let names = vec!["a".into(), "b".into()];
+        let samples = Samples::new(width, rows, labels, names, (0..n as u64).collect()).unwrap();
+        for kind in [HeadKind::Softmax, HeadKind::Ridge, HeadKind::Lda] {
+            let request = Request {
+                kind: Some(kind),
+                normalization: Some(Normalization::None),
+                ..Request::default()
+            };
+            let (head, _) = crate::learn::train(&samples, &request).unwrap();
+            assert!(PENALTY.contains(&head.learned().settings.penalty), "{kind}");
+            let few = samples.select(&[0, 1]).unwrap();
+            crate::learn::train(&few, &request).unwrap();
+        }
+    }
 
     #[test]
     fn activations_are_scaled_to_length_one_and_signed_numbers_are_left_alone() {
