@@ -279,15 +279,17 @@ fn a_value_that_is_none_of_a_choice_is_refused_with_all_of_them() {
 fn results_that_cannot_be_written_are_an_error_and_those_nobody_reads_are_not() {
     let bench = Bench::new();
     bench.ok(&["collect", "--label", "a", "--source", "line:1"]);
-    let full = fs::File::create("/dev/full").unwrap();
-    let ran = bench.command(&["samples"]).stdout(full).output().unwrap();
-    assert_eq!(ran.status.code(), Some(1));
-    let told = String::from_utf8(ran.stderr).unwrap();
-    assert!(told.contains("standard output"), "{told}");
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let ran = bench.command(&["samples"]).stdout(writer).output().unwrap();
-    assert_eq!((ran.status.code(), ran.stderr.len()), (Some(0), 0));
+    for verb in [&["samples"][..], &["completions", "bash"]] {
+        let full = fs::File::create("/dev/full").unwrap();
+        let ran = bench.command(verb).stdout(full).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1));
+        let told = String::from_utf8(ran.stderr).unwrap();
+        assert!(told.contains("standard output"), "{told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = bench.command(verb).stdout(writer).output().unwrap();
+        assert_eq!((ran.status.code(), ran.stderr.len()), (Some(0), 0));
+    }
 }
 
 #[test]

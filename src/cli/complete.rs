@@ -1,6 +1,7 @@
 //! `completions` and `man`: what shells and `man` know of the command line, from its one definition in `args`.
 
 use super::args::Args;
+use super::output::Unwritten;
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, CommandFactory};
 use clap_complete::Shell;
@@ -30,7 +31,8 @@ pub fn completions(options: &Completions) -> Result<()> {
         "fieldhead",
         &mut script,
     );
-    Ok(io::stdout().lock().write_all(&script)?)
+    let written = io::stdout().lock().write_all(&script);
+    Ok(written.map_err(Unwritten::from)?)
 }
 
 pub fn man(options: &Man) -> Result<()> {
