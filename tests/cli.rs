@@ -273,23 +273,6 @@ fn a_set_holds_more_labels_the_surer_it_has_to_be() {
 }
 
 #[test]
-fn letters_and_digits_of_any_script_tell_a_burst() {
-    let bench = Bench::new();
-    bench.photos("train", 2, 1);
-    let class = bench.path("train/washer");
-    fs::rename(class.join("00.jpg"), class.join("Ö٣a.jpg")).unwrap();
-    let pattern = r"^(\p{Lu}?\p{Nd})";
-    bench.ok(&["collect", "--from", "train", "--burst-regex", pattern]);
-    let samples = bench.ok(&["samples", "--json"]).json();
-    let bursts = samples.iter().map(|it| it["burst"].as_str().unwrap());
-    let bursts: std::collections::BTreeSet<&str> = bursts.collect();
-    assert!(
-        bursts.iter().any(|burst| burst.ends_with("Ö٣")),
-        "{bursts:?}"
-    );
-}
-
-#[test]
 fn suspects_need_bursts_to_judge_each_other() {
     let bench = Bench::new();
     bench.photos("train", 3, 1);

@@ -85,6 +85,18 @@ fn names_that_are_not_utf8_make_bursts_of_their_own() {
 }
 
 #[test]
+fn letters_and_digits_of_any_script_tell_a_burst() {
+    let bench = Bench::new();
+    bench.photos("train", 2, 1);
+    let gear = bench.path("train/gear");
+    fs::rename(gear.join("00.jpg"), gear.join("Ö٣a.jpg")).unwrap();
+    let pattern = r"^(\p{Lu}?\p{Nd})";
+    bench.ok(&["collect", "--from", "train", "--burst-regex", pattern]);
+    let samples = bench.ok(&["samples", "--json"]).json();
+    assert!(samples.iter().any(|sample| sample["burst"] == "Ö٣"));
+}
+
+#[test]
 fn a_source_of_files_skips_what_a_folder_would_skip() {
     let bench = Bench::new();
     bench.photos("train", 2, 1);
