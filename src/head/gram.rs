@@ -3,13 +3,17 @@
 //! Invariant: blocks are cut by size and never by the number of threads, so results do not depend on it.
 
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::traits::ComplexField;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-/// Columns of a Gram matrix computed as one piece of work: small enough to share between the cores of a board, large enough for
-/// the matrix product to reach its speed.
-const BLOCK: usize = 128;
+/// Samples whose Gram matrix is one piece of work, and columns of the rectangle between two such: small enough to share between the
+/// cores of a board, large enough for the matrix product to reach its speed.
+const TRIANGLE: usize = 512;
+const BLOCK: usize = 256;
+/// Rows of a product computed as one piece of work: a share of a few tens of µs.
+const ROWS: usize = 256;
 /// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
 const CHUNK: usize = 256;
 
@@ -57,6 +61,26 @@ pub fn columns(rows: &[f32], width: usize) -> MatRef<'_, f32> {
     MatRef::from_column_major_slice(rows, width, rows.len() / width.max(1))
 }
 
+/// Sum in f64.
+pub fn sum(numbers: &[f32]) -> f32 {
+    numbers.iter().map(|&x| f64::from(x)).sum::<f64>() as f32
+}
+
+/// `A b` for `b [columns of A, k]`, column by column, as the result is. Rows of the result are shared out.
+pub fn product(a: MatRef<'_, f32>, b: &[f32]) -> Vec<f32> {
+    let b = columns(b, a.ncols());
+    let mut out = vec![0.0; a.nrows() * b.ncols()];
+    let whole = MatMut::from_column_major_slice_mut(&mut out, a.nrows(), b.ncols());
+    row_blocks(whole)
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(index, out)| {
+            let a = a.subrows(index * ROWS, out.nrows());
+            matmul(out, Accum::Replace, a, b, 1.0, Par::Seq);
+        });
+    out
+}
+
 /// The Gram matrix `X Xᵀ` of rows `[n, width]`, both triangles, in f32.
 pub fn gram_f32(rows: &[f32], width: usize) -> Mat<f32> {
     let x = columns(rows, width);
@@ -99,25 +123,45 @@ pub fn covariance_f64(rows: &[f32], width: usize) -> Mat<f64> {
     product
 }
 
-/// Adds `Aᵀ A` to the blocks on and below the diagonal.
+/// Adds `Aᵀ A` on and below the diagonal: two triangles of half the size, and the rectangle between them.
 fn add_products<T>(product: MatMut<'_, T>, a: MatRef<'_, T>, one: T)
 where
     T: ComplexField + Copy + Send + Sync,
 {
     let n = a.ncols();
-    let blocks: Vec<MatMut<'_, T>> = column_blocks(product);
-    blocks.into_par_iter().enumerate().for_each(|(index, out)| {
-        let first = index * BLOCK;
-        let width = out.ncols();
-        matmul(
-            out.subrows_mut(first, n - first),
+    if n <= TRIANGLE {
+        let (rows, whole) = (a.transpose(), BlockStructure::Rectangular);
+        let lower = BlockStructure::TriangularLower;
+        triangular::matmul(
+            product,
+            lower,
             Accum::Add,
-            a.subcols(first, n - first).transpose(),
-            a.subcols(first, width),
+            rows,
+            whole,
+            a,
+            whole,
             one,
             Par::Seq,
         );
-    });
+        return;
+    }
+    let half = n / 2;
+    let (above, _, between, below) = product.split_at_mut(half, half);
+    let (first, last) = a.split_at_col(half);
+    let triangles = || {
+        rayon::join(
+            || add_products(above, first, one),
+            || add_products(below, last, one),
+        )
+    };
+    let rectangle = || {
+        let blocks = column_blocks(between).into_par_iter().enumerate();
+        blocks.for_each(|(index, out)| {
+            let some = first.subcols(index * BLOCK, out.ncols());
+            matmul(out, Accum::Add, last.transpose(), some, one, Par::Seq);
+        });
+    };
+    rayon::join(triangles, rectangle);
 }
 
 /// Copies what is below the diagonal above it, tile by tile: one of both sides is read across its columns.
@@ -133,6 +177,17 @@ fn mirror<T: Copy>(mut square: MatMut<'_, T>) {
             }
         }
     }
+}
+
+fn row_blocks(mut matrix: MatMut<'_, f32>) -> Vec<MatMut<'_, f32>> {
+    let mut blocks = Vec::new();
+    while matrix.nrows() > ROWS {
+        let (block, rest) = matrix.split_at_row_mut(ROWS);
+        blocks.push(block);
+        matrix = rest;
+    }
+    blocks.push(matrix);
+    blocks
 }
 
 fn column_blocks<T>(mut matrix: MatMut<'_, T>) -> Vec<MatMut<'_, T>> {

@@ -10,7 +10,9 @@
 
 mod calibration;
 mod cholesky;
+mod curvature;
 mod discriminant;
+pub(crate) mod exp;
 pub(crate) mod gram;
 pub mod lda;
 mod learned;

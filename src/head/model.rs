@@ -1,6 +1,6 @@
 //! The functions from normalized features to raw scores, as plain numbers.
 
-use super::gram::dot;
+use super::gram::{columns, dot, product};
 use super::{HeadError, HeadKind};
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +120,20 @@ impl Linear {
         let rows = self.weights.chunks_exact(z.len());
         rows.zip(&self.bias)
             .map(|(row, &bias)| f64::from(bias) + dot(row, z))
+            .collect()
+    }
+
+    /// The same for many rows of one width, one behind the other, summed in f32.
+    pub(crate) fn scores_of(&self, rows: &[f32]) -> Vec<Vec<f64>> {
+        let width = self.weights.len() / self.bias.len().max(1);
+        let products = product(columns(&self.weights, width).transpose(), rows);
+        let scores = products.chunks_exact(self.bias.len());
+        let scores = scores.map(|row| row.iter().zip(&self.bias));
+        scores
+            .map(|row| {
+                row.map(|(&x, &bias)| f64::from(x) + f64::from(bias))
+                    .collect()
+            })
             .collect()
     }
 

@@ -1,15 +1,15 @@
 //! Newton's method for `loss(logits) + λ/2 ‖W‖²`, in whatever coordinates the problem keeps its weights.
 //!
-//! Each step solves the Newton equation by conjugate gradients, no more exactly than the step deserves (Nocedal and Wright,
-//! Numerical Optimization, 2nd edition, algorithm 7.1). Every vector carries its image, the logits it adds, so that one iteration
-//! takes one matrix product and a line search none. Inner products are those of the weights themselves, whatever the coordinates.
+//! Each step solves the Newton equation by conjugate gradients (see [`super::curvature`]), no more exactly than the step deserves
+//! (Nocedal and Wright, Numerical Optimization, 2nd edition, algorithm 7.1). Every vector carries its image, the logits it adds, so
+//! that a line search takes no matrix product. Inner products are those of the weights themselves, whatever the coordinates.
 
+use super::curvature::Curvature;
 use super::gram::vectorized;
 use super::softmax::{Problem, Slope};
 
-/// Bounds for hostile inputs; real ones take 4 to 12 steps of 5 to 40 iterations.
+/// Bound for hostile inputs; real ones take 4 to 12 steps.
 const MAX_STEPS: usize = 60;
-const MAX_ITERATIONS: usize = 200;
 /// A step must bring this share of what its slope promises (Armijo).
 const PROMISE: f64 = 1e-4;
 const HALVINGS: usize = 30;
@@ -26,40 +26,16 @@ pub struct Point {
 }
 
 impl Point {
-    fn zero_like(other: &Point) -> Point {
-        Point {
-            theta: vec![0.0; other.theta.len()],
-            image: vec![0.0; other.image.len()],
-            bias: vec![0.0; other.bias.len()],
-        }
-    }
-
     /// `self + factor · other`
     fn add(&mut self, factor: f64, other: &Point) {
         add(&mut self.theta, factor, &other.theta);
         add(&mut self.image, factor, &other.image);
         add(&mut self.bias, factor, &other.bias);
     }
-
-    /// `other + factor · self`
-    fn conjugate(&mut self, factor: f64, other: &Point) {
-        let factor = factor as f32;
-        let pairs = [
-            (&mut self.theta, &other.theta),
-            (&mut self.image, &other.image),
-            (&mut self.bias, &other.bias),
-        ];
-        for (to, from) in pairs {
-            vectorized(|| {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = factor * *to + from;
-                }
-            });
-        }
-    }
 }
 
-fn add(to: &mut [f32], factor: f64, from: &[f32]) {
+/// `to + factor · from`
+pub(super) fn add(to: &mut [f32], factor: f64, from: &[f32]) {
     let factor = factor as f32;
     vectorized(|| {
         for (to, from) in to.iter_mut().zip(from) {
@@ -99,7 +75,8 @@ pub fn minimize(problem: &Problem<'_>, at: &mut Point, penalty: f64, gap: f64) -
         let first = *first_norm.get_or_insert(norm);
         let exactness = (norm / first).sqrt().min(0.3);
         let goal = (square * exactness * exactness).max(penalty * gap * outcome.objective);
-        let (step, iterations) = newton_step(problem, &slope, &gradient, penalty, goal);
+        let curvature = Curvature::new(problem, &slope, &gradient, penalty, exactness);
+        let (step, iterations) = curvature.newton_step(goal);
         outcome.iterations += iterations;
         let along = problem.logits(&step);
         let promise = problem.inner(&gradient, &step);
@@ -157,38 +134,4 @@ fn shorten(
         length /= 2.0;
     }
     None
-}
-
-/// Conjugate gradients on `H d = −g` until the squared residual is below `goal`.
-fn newton_step(
-    problem: &Problem<'_>,
-    slope: &Slope,
-    gradient: &Point,
-    penalty: f64,
-    goal: f64,
-) -> (Point, usize) {
-    let mut step = Point::zero_like(gradient);
-    let mut residual = Point::zero_like(gradient);
-    residual.add(-1.0, gradient);
-    let mut direction = residual.clone();
-    let mut square = problem.inner(&residual, &residual);
-    for iteration in 0..MAX_ITERATIONS {
-        if square <= goal {
-            return (step, iteration);
-        }
-        let curved = problem.hessian(slope, &direction, penalty);
-        let curvature = problem.inner(&curved, &direction);
-        if !(curvature > 0.0 && curvature.is_finite()) {
-            return (step, iteration);
-        }
-        let length = square / curvature;
-        step.add(length, &direction);
-        add(&mut residual.theta, -length, &curved.theta);
-        add(&mut residual.bias, -length, &curved.bias);
-        residual.image = problem.image(&residual.theta);
-        let next = problem.inner(&residual, &residual);
-        direction.conjugate(next / square, &residual);
-        square = next;
-    }
-    (step, MAX_ITERATIONS)
 }

@@ -1,5 +1,6 @@
 //! Scaling of features before a head sees them. Part of a head's settings, and kept with it.
 
+use super::gram::vectorized;
 use super::{HeadError, Samples};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -80,9 +81,10 @@ impl Normalizer {
 
     /// Scales all rows in their place.
     pub fn apply_all(&self, samples: Samples) -> Samples {
-        samples.map_rows(|row| self.scale(row))
+        vectorized(|| samples.map_rows(|row| self.scale(row)))
     }
 
+    #[inline(always)]
     fn scale(&self, row: &mut [f32]) {
         match self.kind {
             Normalization::None => {}
@@ -128,19 +130,23 @@ fn to_unit(row: &mut [f32]) {
 }
 
 fn moments(samples: &Samples) -> (Vec<f32>, Vec<f32>) {
-    let n = samples.n().max(1) as f64;
+    let share = 1.0 / samples.n().max(1) as f64;
+    let rows = || samples.rows().chunks_exact(samples.width());
     let mut mean = vec![0.0f64; samples.width()];
-    for row in samples.rows().chunks_exact(samples.width()) {
-        for (mean, &x) in mean.iter_mut().zip(row) {
-            *mean += f64::from(x) / n;
+    let mut variance = mean.clone();
+    vectorized(|| {
+        for row in rows() {
+            for (mean, &x) in mean.iter_mut().zip(row) {
+                *mean += share * f64::from(x);
+            }
         }
-    }
-    let mut variance = vec![0.0f64; samples.width()];
-    for row in samples.rows().chunks_exact(samples.width()) {
-        for ((variance, mean), &x) in variance.iter_mut().zip(&mean).zip(row) {
-            *variance += (f64::from(x) - mean).powi(2) / n;
+        for row in rows() {
+            for ((variance, mean), &x) in variance.iter_mut().zip(&mean).zip(row) {
+                let off = f64::from(x) - mean;
+                *variance += share * off * off;
+            }
         }
-    }
+    });
     let floor = FLOOR * variance.iter().sum::<f64>() / variance.len() as f64;
     // A feature whose spread is rounding noise says nothing; scaling it up would only amplify the noise.
     let scale = variance.iter().zip(&mean).map(|(variance, mean)| {

@@ -7,13 +7,14 @@
 //! The search is Newton's in the geometry of `W` (see [`super::newton`]); it ends when strong convexity proves that the objective is
 //! within [`GAP`] of its optimum.
 
+use super::exp::exp_f32;
+use super::gram::vectorized;
 use super::newton::{self, Outcome, Point};
 use super::{
     Calibration, ClassWeights, Head, HeadError, Learned, Linear, Model, Normalizer, Samples,
     Settings, gram,
 };
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Mat, MatRef};
 
 /// Relative distance to the optimum at which the search ends. Accuracies do not move below 10⁻³; features carry 10⁻³ of noise.
 pub const GAP: f64 = 1e-6;
@@ -141,12 +142,12 @@ fn carry_over(before: &Linear, from: &[String], to: &[String], width: usize) -> 
 
 /// One training set ready to be solved for any penalty.
 pub struct Problem<'a> {
-    z: &'a Samples,
+    pub(super) z: &'a Samples,
     /// Weight of each sample in the loss.
-    importance: Vec<f32>,
-    space: &'a Space,
+    pub(super) importance: Vec<f32>,
+    pub(super) space: &'a Space,
     /// The intercept is the weight of one more feature of this constant value, so that its steps are of the others' scale.
-    constant: f32,
+    pub(super) constant: f32,
 }
 
 /// Where the search happens: what of the samples stays the same for every penalty.
@@ -200,7 +201,7 @@ impl Space {
 pub struct Slope {
     pub loss: f64,
     /// Probabilities, `[n, classes]`, column by column.
-    chances: Vec<f32>,
+    pub(super) chances: Vec<f32>,
     /// Derivative of the loss by each logit, laid out as the chances are.
     by_logit: Vec<f32>,
 }
@@ -245,18 +246,10 @@ impl<'a> Problem<'a> {
             }
         }
         let outcome = newton::minimize(self, &mut at, penalty, gap);
-        let mut weights = vec![0.0f32; classes * self.z.width()];
-        match self.space {
-            Space::Features => weights.copy_from_slice(&at.theta),
-            Space::Span(_) => matmul(
-                MatMut::from_column_major_slice_mut(&mut weights, self.z.width(), classes),
-                Accum::Replace,
-                gram::columns(self.z.rows(), self.z.width()),
-                gram::columns(&at.theta, self.z.n()),
-                1.0,
-                Par::Seq,
-            ),
-        }
+        let weights = match self.space {
+            Space::Features => at.theta,
+            Space::Span(_) => gram::product(self.columns(), &at.theta),
+        };
         // Adding a number to all intercepts changes no probability; of all such solutions take the one around zero.
         let middle = at.bias.iter().sum::<f32>() / classes as f32;
         let bias: Vec<f32> = at
@@ -300,7 +293,7 @@ impl<'a> Problem<'a> {
         match self.space {
             Space::Features => point.theta.copy_from_slice(&linear.weights),
             Space::Span(_) => {
-                point.image = self.times_rows(&linear.weights);
+                point.image = gram::product(self.columns().transpose(), &linear.weights);
                 let slope = self.slope(&self.logits(&point));
                 for (theta, slope) in point.theta.iter_mut().zip(slope.by_logit) {
                     *theta = (-f64::from(slope) / penalty) as f32;
@@ -311,19 +304,9 @@ impl<'a> Problem<'a> {
         point
     }
 
-    /// `Z θ` for θ `[D, classes]`.
-    fn times_rows(&self, theta: &[f32]) -> Vec<f32> {
-        let (n, width, classes) = (self.z.n(), self.z.width(), self.z.classes());
-        let mut out = vec![0.0; n * classes];
-        matmul(
-            MatMut::from_column_major_slice_mut(&mut out, n, classes),
-            Accum::Replace,
-            gram::columns(self.z.rows(), width).transpose(),
-            gram::columns(theta, width),
-            1.0,
-            Par::Seq,
-        );
-        out
+    /// `Zᵀ`
+    fn columns(&self) -> MatRef<'_, f32> {
+        gram::columns(self.z.rows(), self.z.width())
     }
 
     /// The logits of a point or a direction, intercepts included.
@@ -340,20 +323,8 @@ impl<'a> Problem<'a> {
     /// The logits that coordinates give.
     pub(super) fn image(&self, theta: &[f32]) -> Vec<f32> {
         match self.space {
-            Space::Features => self.times_rows(theta),
-            Space::Span(kernel) => {
-                let (n, classes) = (self.z.n(), self.z.classes());
-                let mut out = vec![0.0; n * classes];
-                matmul(
-                    MatMut::from_column_major_slice_mut(&mut out, n, classes),
-                    Accum::Replace,
-                    kernel.as_ref(),
-                    MatRef::from_column_major_slice(theta, n, classes),
-                    1.0,
-                    Par::Seq,
-                );
-                out
-            }
+            Space::Features => gram::product(self.columns().transpose(), theta),
+            Space::Span(kernel) => gram::product(kernel.as_ref(), theta),
         }
     }
 
@@ -368,7 +339,12 @@ impl<'a> Problem<'a> {
 
     /// Loss, probabilities and derivatives at given logits.
     pub(super) fn slope(&self, logits: &[f32]) -> Slope {
-        let n = self.z.n();
+        vectorized(|| self.slope_inline(logits))
+    }
+
+    #[inline(always)]
+    fn slope_inline(&self, logits: &[f32]) -> Slope {
+        let (n, labels) = (self.z.n(), &self.z.labels);
         let mut highest = vec![f32::NEG_INFINITY; n];
         for column in logits.chunks_exact(n) {
             for (highest, &x) in highest.iter_mut().zip(column) {
@@ -376,47 +352,40 @@ impl<'a> Problem<'a> {
             }
         }
         let mut chances = logits.to_vec();
-        let mut sums = vec![0.0f32; n];
-        for column in chances.chunks_exact_mut(n) {
-            for ((x, highest), sum) in column.iter_mut().zip(&highest).zip(&mut sums) {
-                *x = (*x - highest).exp();
+        let (mut sums, mut own) = (vec![0.0f32; n], vec![0.0f32; n]);
+        for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
+            let rows = column.iter_mut().zip(&highest).zip(labels);
+            for (((x, highest), &label), (sum, own)) in rows.zip(sums.iter_mut().zip(&mut own)) {
+                let below = *x - highest;
+                *own = if label == class { below } else { *own };
+                *x = exp_f32(below);
                 *sum += *x;
             }
         }
-        let mut loss = 0.0;
-        for (i, &label) in self.z.labels.iter().enumerate() {
-            let margin = highest[i] - logits[label as usize * n + i];
-            loss += f64::from(self.importance[i]) * (f64::from(sums[i]).ln() + f64::from(margin));
-        }
-        for column in chances.chunks_exact_mut(n) {
-            for (x, sum) in column.iter_mut().zip(&sums) {
+        let losses = self.importance.iter().zip(sums.iter().zip(&own));
+        let loss = losses
+            .map(|(&u, (&sum, &own))| f64::from(u) * (f64::from(sum).ln() - f64::from(own)))
+            .sum();
+        // The derivative by the logit of a sample's own class is −Σ of the others: no cancellation where its chance is almost 1.
+        let mut others = vec![0.0f32; n];
+        for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
+            let rows = column.iter_mut().zip(&sums).zip(labels);
+            for (((x, sum), &label), others) in rows.zip(&mut others) {
                 *x /= sum;
+                *others += if label == class { 0.0 } else { *x };
             }
         }
         let mut by_logit = chances.clone();
-        for column in by_logit.chunks_exact_mut(n) {
-            for (x, importance) in column.iter_mut().zip(&self.importance) {
-                *x *= importance;
+        for (class, column) in (0u32..).zip(by_logit.chunks_exact_mut(n)) {
+            let rows = column.iter_mut().zip(&self.importance).zip(labels);
+            for (((x, importance), &label), others) in rows.zip(&others) {
+                *x = importance * if label == class { -others } else { *x };
             }
         }
-        self.settle_own_slopes(&chances, &mut by_logit);
         Slope {
             loss,
             chances,
             by_logit,
-        }
-    }
-
-    /// The derivative by the logit of a sample's own class, `−Σ` of the others: no cancellation where its chance is almost 1.
-    fn settle_own_slopes(&self, chances: &[f32], by_logit: &mut [f32]) {
-        let (n, classes) = (self.z.n(), self.z.classes());
-        for (i, &label) in self.z.labels.iter().enumerate() {
-            let label = label as usize;
-            let others: f32 = (0..classes)
-                .filter(|&c| c != label)
-                .map(|c| chances[c * n + i])
-                .sum();
-            by_logit[label * n + i] = -self.importance[i] * others;
         }
     }
 
@@ -427,64 +396,30 @@ impl<'a> Problem<'a> {
         Point { theta, image, bias }
     }
 
-    /// The Hessian times a vector; its image is left empty, nobody asks for it.
-    pub(super) fn hessian(&self, slope: &Slope, along: &Point, penalty: f64) -> Point {
+    /// How much each sample bends the objective, about: its weight times the largest `p (1 − p)` of its classes.
+    pub(super) fn doubts(&self, slope: &Slope) -> Vec<f32> {
         let n = self.z.n();
-        let mut curved = self.logits(along);
-        let mut means = vec![0.0f32; n];
-        for (column, chances) in curved.chunks_exact(n).zip(slope.chances.chunks_exact(n)) {
-            for ((mean, x), chance) in means.iter_mut().zip(column).zip(chances) {
-                *mean += chance * x;
+        let mut doubts = vec![0.0f32; n];
+        for column in slope.chances.chunks_exact(n) {
+            for (doubt, chance) in doubts.iter_mut().zip(column) {
+                *doubt = doubt.max(chance * (1.0 - chance));
             }
         }
-        let columns = curved
-            .chunks_exact_mut(n)
-            .zip(slope.chances.chunks_exact(n));
-        for (column, chances) in columns {
-            let rows = column
-                .iter_mut()
-                .zip(chances)
-                .zip(&means)
-                .zip(&self.importance);
-            for (((x, chance), mean), importance) in rows {
-                *x = importance * chance * (*x - mean);
-            }
+        for (doubt, importance) in doubts.iter_mut().zip(&self.importance) {
+            *doubt *= importance;
         }
-        let (theta, bias) = self.pull_back(curved, &along.theta, penalty);
-        Point {
-            theta,
-            image: Vec::new(),
-            bias,
-        }
+        doubts
     }
 
     /// A derivative by logits as one by coordinates and intercepts, with the penalty's share added.
     fn pull_back(&self, by_logit: Vec<f32>, at: &[f32], penalty: f64) -> (Vec<f32>, Vec<f32>) {
-        let (n, width, classes) = (self.z.n(), self.z.width(), self.z.classes());
-        let sum = |column: &[f32]| column.iter().map(|&x| f64::from(x)).sum::<f64>() as f32;
-        let bias = by_logit
-            .chunks_exact(n)
-            .map(|c| sum(c) * self.constant)
-            .collect();
+        let sums = by_logit.chunks_exact(self.z.n()).map(gram::sum);
+        let bias = sums.map(|sum| sum * self.constant).collect();
         let mut theta = match self.space {
             Space::Span(_) => by_logit,
-            Space::Features => {
-                let mut out = vec![0.0; width * classes];
-                matmul(
-                    MatMut::from_column_major_slice_mut(&mut out, width, classes),
-                    Accum::Replace,
-                    gram::columns(self.z.rows(), width),
-                    gram::columns(&by_logit, n),
-                    1.0,
-                    Par::Seq,
-                );
-                out
-            }
+            Space::Features => gram::product(self.columns(), &by_logit),
         };
-        let penalty = penalty as f32;
-        for (theta, &at) in theta.iter_mut().zip(at) {
-            *theta += penalty * at;
-        }
+        newton::add(&mut theta, penalty, at);
         (theta, bias)
     }
 

@@ -1,5 +1,7 @@
 //! Calibration: held-out raw scores to honest probabilities, to sets of labels, and to a threshold for *unknown*. Pure.
 
+use crate::head::exp::exp_f64;
+use crate::head::gram::vectorized;
 use crate::head::novelty::{Codes, Novelty, Sign, distances_to_others, doubt};
 use crate::head::{Calibration, Conformal, Samples, probabilities};
 
@@ -21,10 +23,11 @@ pub struct HeldOut {
 /// The factor that makes the probabilities most likely (temperature scaling; Guo et al., On Calibration of Modern Neural Networks,
 /// 2017). The log-likelihood is concave in it: the zero of its derivative is found by bisection of the logarithm.
 pub fn inverse_temperature(held_out: &[HeldOut]) -> f64 {
+    let below = below_highest(held_out);
     let (mut low, mut high) = (FACTOR.0.ln(), FACTOR.1.ln());
     for _ in 0..STEPS {
         let middle = (low + high) / 2.0;
-        if likelihood_slope(held_out, middle.exp()) > 0.0 {
+        if likelihood_slope(held_out, &below, middle.exp()) > 0.0 {
             low = middle;
         } else {
             high = middle;
@@ -33,33 +36,56 @@ pub fn inverse_temperature(held_out: &[HeldOut]) -> f64 {
     ((low + high) / 2.0).exp()
 }
 
-fn likelihood_slope(held_out: &[HeldOut], factor: f64) -> f64 {
-    let slope = |one: &HeldOut| {
+/// Raw scores less the highest of the same answer, one answer behind the other.
+fn below_highest(held_out: &[HeldOut]) -> Vec<f64> {
+    let mut below = Vec::with_capacity(held_out.len() * classes(held_out));
+    for one in held_out {
         let highest = one.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let (mut sum, mut mean) = (0.0, 0.0);
-        for &score in &one.scores {
-            let power = ((score - highest) * factor).exp();
-            sum += power;
-            mean += power * score;
-        }
-        one.weight * (one.scores[one.label] - mean / sum)
+        below.extend(one.scores.iter().map(|score| score - highest));
+    }
+    below
+}
+
+/// All answers have a score for every class.
+fn classes(held_out: &[HeldOut]) -> usize {
+    held_out.first().map_or(1, |one| one.scores.len())
+}
+
+fn powers(below: &[f64], factor: f64) -> Vec<f64> {
+    vectorized(|| below.iter().map(|x| exp_f64(x * factor)).collect())
+}
+
+fn likelihood_slope(held_out: &[HeldOut], below: &[f64], factor: f64) -> f64 {
+    let classes = classes(held_out);
+    let powers = powers(below, factor);
+    let rows = powers
+        .chunks_exact(classes)
+        .zip(below.chunks_exact(classes));
+    let slope = |(one, (powers, below)): (&HeldOut, (&[f64], &[f64]))| {
+        let mean: f64 = powers.iter().zip(below).map(|(p, x)| p * x).sum();
+        one.weight * (below[one.label] - mean / powers.iter().sum::<f64>())
     };
-    held_out.iter().map(slope).sum()
+    held_out.iter().zip(rows).map(slope).sum()
+}
+
+/// Negative log-likelihood of each answer, times its weight.
+pub fn losses(held_out: &[HeldOut], factor: f64) -> Vec<f64> {
+    let classes = classes(held_out);
+    let below = below_highest(held_out);
+    let powers = powers(&below, factor);
+    let rows = powers
+        .chunks_exact(classes)
+        .zip(below.chunks_exact(classes));
+    let loss = |(one, (powers, below)): (&HeldOut, (&[f64], &[f64]))| {
+        one.weight * (powers.iter().sum::<f64>().ln() - below[one.label] * factor)
+    };
+    held_out.iter().zip(rows).map(loss).collect()
 }
 
 /// Mean negative log-likelihood, every class counting the same.
 pub fn log_loss(held_out: &[HeldOut], factor: f64) -> f64 {
     let total: f64 = held_out.iter().map(|one| one.weight).sum();
-    let loss = |one: &HeldOut| {
-        let highest = one.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = one
-            .scores
-            .iter()
-            .map(|&s| ((s - highest) * factor).exp())
-            .sum();
-        one.weight * (sum.ln() + (highest - one.scores[one.label]) * factor)
-    };
-    held_out.iter().map(loss).sum::<f64>() / total
+    losses(held_out, factor).iter().sum::<f64>() / total
 }
 
 /// All that held-out answers on `samples` say: temperature, sets of labels, and a threshold above which at most `false_alarm_rate` of
