@@ -9,6 +9,7 @@ use super::regression::Read;
 use super::{ClassWeights, HeadError, HeadKind, Samples, gram};
 use faer::prelude::Solve;
 use faer::{Mat, Side};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// What each sample would have scored with its burst left out, for one kind of head and one penalty.
@@ -31,21 +32,22 @@ pub fn leave_one_burst_out(
     weights: ClassWeights,
 ) -> Result<Vec<LeftOut>, HeadError> {
     let basis = Basis::new(z)?;
-    let mut left_out = Vec::new();
-    for &penalty in penalties {
+    let closed = || kinds.iter().filter(|kind| kind.is_closed());
+    let of_penalty = |&penalty: &f64| -> Vec<LeftOut> {
         let parts = basis.parts(z, penalty);
-        for &kind in kinds.iter().filter(|kind| kind.is_closed()) {
+        let of_kind = |&kind: &HeadKind| {
             let (read, _) = reading(kind, weights);
-            if let Some(scores) = scores(z, &parts, read) {
-                left_out.push(LeftOut {
-                    kind,
-                    penalty,
-                    scores,
-                });
-            }
-        }
-    }
-    Ok(left_out)
+            let scores = scores(z, &parts, read)?;
+            Some(LeftOut {
+                kind,
+                penalty,
+                scores,
+            })
+        };
+        closed().filter_map(of_kind).collect()
+    };
+    let left_out: Vec<Vec<LeftOut>> = penalties.par_iter().map(of_penalty).collect();
+    Ok(left_out.into_iter().flatten().collect())
 }
 
 /// Eigenvectors `[r, n]`, one column a sample, and eigenvalues `[r]` of the Gram matrix.

@@ -4,7 +4,7 @@
 //! accuracy, which takes only n values and ties on small sets.
 
 use super::LearnError;
-use super::calibrate::{HeldOut, inverse_temperature, log_loss};
+use super::calibrate::{HeldOut, inverse_temperature, log_loss, losses};
 use super::report::{self, CrossValidation, Refusal};
 use super::splits::{self, Fold};
 use crate::head::leave_out::leave_one_burst_out;
@@ -82,20 +82,11 @@ pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError
         .map_or(vec![plain(samples), Normalization::Standardize], |one| {
             vec![one]
         });
-    let mut candidates = Vec::new();
-    for normalization in normalizations {
-        if kinds.contains(&HeadKind::Softmax) {
-            candidates.extend(softmax(samples, &folds, normalization, request)?);
-        }
-        for settings in settings(samples, &folds, normalization, request, &kinds)? {
-            match by_folds(samples, &folds, settings) {
-                Ok(one) => candidates.push(one),
-                // Where others compete, one whose arithmetic fails is no reason to stop.
-                Err(HeadError::NotFinite) if request.kind.is_none() => {}
-                Err(other) => return Err(other.into()),
-            }
-        }
-    }
+    let candidates: Vec<Vec<Candidate>> = normalizations
+        .into_par_iter()
+        .map(|normalization| candidates(samples, &folds, normalization, request, &kinds))
+        .collect::<Result<_, LearnError>>()?;
+    let candidates: Vec<Candidate> = candidates.into_iter().flatten().collect();
     let tried = candidates.len();
     let best = best(candidates).ok_or(HeadError::NotFinite)?;
     let why = format!(
@@ -108,6 +99,29 @@ pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError
         held_out: Some(best.held_out),
         why,
     })
+}
+
+/// All settings of one scaling that compete.
+fn candidates(
+    samples: &Samples,
+    folds: &[Fold],
+    normalization: Normalization,
+    request: &Request,
+    kinds: &[HeadKind],
+) -> Result<Vec<Candidate>, LearnError> {
+    let mut candidates = Vec::new();
+    if kinds.contains(&HeadKind::Softmax) {
+        candidates.extend(softmax(samples, folds, normalization, request)?);
+    }
+    for settings in settings(samples, folds, normalization, request, kinds)? {
+        match by_folds(samples, folds, settings) {
+            Ok(one) => candidates.push(one),
+            // Where others compete, one whose arithmetic fails is no reason to stop.
+            Err(HeadError::NotFinite) if request.kind.is_none() => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Ok(candidates)
 }
 
 /// The scaling that competes with standardizing, and that few samples get. A backbone's activations are never negative, and their
@@ -139,13 +153,13 @@ fn best(candidates: Vec<Candidate>) -> Option<Candidate> {
 
 /// Standard errors by which the loss of `one` is lower than that of `other`, on the same held-out samples in the same order.
 fn standard_errors(one: &[HeldOut], other: &[HeldOut]) -> f64 {
-    let factors = [one, other].map(inverse_temperature);
-    let difference = log_loss(other, factors[1]) - log_loss(one, factors[0]);
-    let squares = one.iter().zip(other).map(|(a, b)| {
-        let loss = |held_out, factor| log_loss(std::slice::from_ref(held_out), factor);
-        (a.weight * (loss(b, factors[1]) - loss(a, factors[0]) - difference)).powi(2)
-    });
+    let [ours, theirs] = [one, other].map(|answers| losses(answers, inverse_temperature(answers)));
     let total: f64 = one.iter().map(|held_out| held_out.weight).sum();
+    let gains = || ours.iter().zip(&theirs).map(|(a, b)| b - a);
+    let difference = gains().sum::<f64>() / total;
+    let squares = gains()
+        .zip(one)
+        .map(|(gain, held_out)| (gain - held_out.weight * difference).powi(2));
     let error = squares.sum::<f64>().sqrt() / total;
     if difference == 0.0 {
         0.0
@@ -230,13 +244,16 @@ fn softmax(
             let z = normalizer.apply_all(learn);
             let space = Space::new(&z);
             let problem = Problem::new(&z, &space, request.class_weights);
+            let judges = fold
+                .judge
+                .iter()
+                .flat_map(|&row| normalizer.apply(samples.row(row)));
+            let judges: Vec<f32> = judges.collect();
             let mut start: Option<Linear> = None;
             let mut path = Vec::new();
             for &penalty in &penalties {
                 let solved = problem.solve(penalty, start.as_ref(), ROUGH_GAP)?;
-                path.push(judge(samples, fold, |row| {
-                    Ok(solved.linear.scores(&normalizer.apply(row)))
-                })?);
+                path.push(judge(samples, fold, solved.linear.scores_of(&judges)));
                 start = Some(solved.linear);
             }
             Ok(path)
@@ -344,29 +361,27 @@ fn by_folds(samples: &Samples, folds: &[Fold], settings: Settings) -> Result<Can
         .par_iter()
         .map(|fold| {
             let head = head::train(&samples.select(&fold.learn)?, settings)?;
-            judge(samples, fold, |row| head.learned().raw_scores(row))
+            let learned = head.learned();
+            let scores = fold
+                .judge
+                .iter()
+                .map(|&row| learned.raw_scores(samples.row(row)));
+            Ok(judge(samples, fold, scores.collect::<Result<_, _>>()?))
         })
         .collect::<Result<_, HeadError>>()?;
     Ok(candidate(samples, settings, held_out.concat()))
 }
 
-/// Raw scores of the judges of one fold. Every class learned, so the classes are those of the whole set.
-fn judge(
-    samples: &Samples,
-    fold: &Fold,
-    scores: impl Fn(&[f32]) -> Result<Vec<f64>, HeadError>,
-) -> Result<Vec<HeldOut>, HeadError> {
-    fold.judge
-        .iter()
-        .map(|&row| {
-            Ok(HeldOut {
-                row,
-                scores: scores(samples.row(row))?,
-                label: samples.labels[row] as usize,
-                weight: 0.0,
-            })
-        })
-        .collect()
+/// The answers of one fold from the raw scores of its judges. Every class learned, so the classes are those of the whole set.
+fn judge(samples: &Samples, fold: &Fold, scores: Vec<Vec<f64>>) -> Vec<HeldOut> {
+    let answers = fold.judge.iter().zip(scores);
+    let answer = |(&row, scores)| HeldOut {
+        row,
+        scores,
+        label: samples.labels[row] as usize,
+        weight: 0.0,
+    };
+    answers.map(answer).collect()
 }
 
 /// Among the held-out every class counts the same, or every sample.
