@@ -1,4 +1,4 @@
-//! Training times of the heads on a file of features, on one thread, one JSON line a setting.
+//! Training times of the heads on a file of features, on one thread and on all, one JSON line a setting.
 //!
 //! `cargo bench --bench heads -- FEATURES.npz auto PENALTY...`: `auto` trains as `fieldhead train` does, settings chosen on the rows,
 //! then trains the head that was chosen at those settings alone; a penalty trains softmax at it on L2-normalized rows, and says what
@@ -17,7 +17,7 @@ const RUNS: usize = 7;
 /// The choice takes long enough to need fewer.
 const RUNS_AUTO: usize = 3;
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
     let mut args = std::env::args()
@@ -27,10 +27,6 @@ fn main() -> Result<(), Failure> {
         println!("no FEATURES.npz was named: nothing is measured");
         return Ok(());
     };
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .use_current_thread()
-        .build_global()?;
     let table = npz::decode(&std::fs::read(&path)?)?;
     let n = table.labels.len() as u64;
     let bursts = table.bursts.unwrap_or_else(|| (0..n).collect());
@@ -45,8 +41,18 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Median time in ms, and what the last run gave.
-fn timed<T>(runs: usize, run: impl Fn() -> Result<T, Failure>) -> Result<(f64, T), Failure> {
+/// Median times in ms on one thread and on all, and what the last run gave.
+fn timed<T: Send>(
+    runs: usize,
+    run: impl Fn() -> Result<T, Failure> + Sync,
+) -> Result<([f64; 2], T), Failure> {
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let (alone, _) = median(runs, || one.install(&run))?;
+    let (shared, last) = median(runs, &run)?;
+    Ok(([alone, shared], last))
+}
+
+fn median<T>(runs: usize, run: impl Fn() -> Result<T, Failure>) -> Result<(f64, T), Failure> {
     let mut times = Vec::new();
     loop {
         let start = Instant::now();

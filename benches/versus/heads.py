@@ -196,15 +196,15 @@ EQUALS = {
 
 
 def times(what, path, wanted):
-    """Ours on one thread, scikit-learn's on one and on as many as it takes by itself; its rows are scaled before its clock starts, ours
+    """Both on one thread, and both on as many as they take by themselves; scikit-learn's rows are scaled before its clock starts, ours
     after. `wanted`: how many times longer than ours it should take."""
     table = np.load(path)
     rows, labels = table["features"], table["labels"]
     words = ["cargo", "bench", "--quiet", "--bench", "heads", "--", str(path), "auto", *map(str, PENALTIES)]
     done = subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     auto, *ours = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    print(f"\ntraining on {' x '.join(map(str, (*rows.shape, labels.max() + 1)))}, {what}; times in ms\n")
-    print(f"{'':62}{'fieldhead':>10}{'scikit-learn, one thread':>26}{'all threads':>20}{'objective':>14}{'theirs':>14}")
+    print(f"\ntraining on {' x '.join(map(str, (*rows.shape, labels.max() + 1)))}, {what}; times in ms: fieldhead, scikit-learn\n")
+    print(f"{'':58}{'one thread':>30}{'all threads':>30}{'objective':>14}{'theirs':>14}")
     kind, penalty = auto["kind"], auto["penalty"]
     fixed, chosen = EQUALS[kind]
     same, _ = scaled(auto["normalization"], rows, rows)
@@ -218,7 +218,7 @@ def times(what, path, wanted):
         theirs = objective(unit.astype(np.float64), labels, make().fit(unit, labels), penalty)
         line(f"softmax, l2, penalty {penalty}", one["ms"], make, unit, labels, RUNS, (one["objective"], theirs))
     if wanted:
-        verdicts = (f"{'held' if times >= wanted else 'not held'} against {threads}" for times, threads in zip(ratio, ("one thread", "all threads")))
+        verdicts = (f"{'held' if times >= wanted else 'not held'} on {threads}" for times, threads in zip(ratio, ("one thread", "all threads")))
         print(f"at least {wanted} times less for the head that auto picked, at its settings: {', '.join(verdicts)}")
 
 
@@ -226,10 +226,11 @@ def line(name, ms, make, rows, labels, runs, objectives=()):
     """Prints one comparison; gives how many times as long scikit-learn takes on one thread and on all."""
     with threadpool_limits(1):
         one = fit_ms(make, rows, labels, runs)
-    every = fit_ms(make, rows, labels, runs)
-    print(f"{name:62}{ms:>10.1f}{one:>15.1f} ({one / ms:.1f} times){every:>9.1f} ({every / ms:.1f} times)"
+    theirs = one, fit_ms(make, rows, labels, runs)
+    ratio = [their / our for our, their in zip(ms, theirs)]
+    print(f"{name:58}" + "".join(f"{our:>10.1f}{their:>9.1f} ({times:.1f} x)".ljust(30) for our, their, times in zip(ms, theirs, ratio))
           + "".join(f"{value:>14.4f}" for value in objectives), flush=True)
-    return one / ms, every / ms
+    return ratio
 
 
 def fit_ms(make, rows, labels, runs) -> float:
