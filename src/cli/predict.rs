@@ -3,7 +3,8 @@
 use super::args::Predict;
 use super::context::Context;
 use super::embed::CHUNK;
-use super::exit::BadInput;
+use super::exit::{BadInput, Usage};
+use super::mistakes::Mistakes;
 use super::notify::Manager;
 use super::output::{limit, ms_since, round};
 use super::wires;
@@ -25,16 +26,20 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let (_, head) = store.current_head()?;
     drop(store);
     let embedder = context.embedder_for(&head.recipe)?;
-    let reading = Reading::new(context, &head.learned, options.coverage);
+    let reading = Reading::new(context, head.learned, options.coverage);
     let source = options.source.as_deref();
     let opened = source.map(|text| source::open(text, &context.clock));
     match opened.transpose()? {
+        Some(Opened::Files(_)) if options.wrong.is_some() => Err(Usage(
+            "buttons go with a camera, a command or a line, not with files".into(),
+        )
+        .into()),
         Some(Opened::Files(mut paths)) => {
             paths.truncate(limit(options.count));
             files(context, &embedder, &reading, &paths)
         }
         Some(Opened::Frames(source) | Opened::Live(source)) => {
-            frames(context, &embedder, &reading, source, options)
+            frames(context, &embedder, reading, source, options)
         }
         None => {
             let paths = listed(&options.paths)?;
@@ -79,7 +84,7 @@ fn files(
             .map(|path| {
                 let start = Instant::now();
                 let payload = Payload::Encoded(folder::read(path)?);
-                answer(embedder, reading.learned, &payload, threads, start)
+                answer(embedder, &reading.learned, &payload, threads, start)
             })
             .collect();
         for (path, result) in chunk.iter().zip(answers) {
@@ -109,32 +114,46 @@ fn files(
 fn frames(
     context: &Context,
     embedder: &Embedder,
-    reading: &Reading,
+    mut reading: Reading,
     mut source: Box<dyn Source>,
     options: &Predict,
 ) -> Result<()> {
-    let learned = reading.learned;
-    let mut show = wires::lamps(options.board.as_deref(), &options.lamps)?;
-    let stop = match options.lamps.is_empty() {
+    let board = options.board.as_deref();
+    let mut show = wires::lamps(board, &options.lamps)?;
+    let wrong = options.wrong.as_ref();
+    let presses = wrong.map(|wrong| wires::presses(context, board, &options.buttons, wrong));
+    let mut mistakes = Mistakes::new(presses.transpose()?);
+    let stop = match options.lamps.is_empty() && wrong.is_none() {
         true => Arc::default(),
         false => wires::asked_to_stop()?,
     };
+    let endless = if wrong.is_some() { u64::MAX } else { 1 };
     let manager = Manager::of_environment();
     manager.ready();
-    for _ in 0..options.count.unwrap_or(1) {
+    for _ in 0..options.count.unwrap_or(endless) {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         manager.alive();
         let start = Instant::now();
-        let Some(frame) = source.next()? else {
+        let next = source.next();
+        let came = start.elapsed();
+        if let Some(learned) = mistakes.correct(context, embedder)? {
+            reading.take(learned);
+        }
+        let Some(frame) = next? else {
             break;
         };
-        match answer(embedder, learned, &frame.payload, context.threads, start) {
+        // Correcting is no part of the answer's time.
+        let start = Instant::now().checked_sub(came).unwrap_or(start);
+        let threads = context.threads;
+        match answer(embedder, &reading.learned, &frame.payload, threads, start) {
             Ok(answer) => {
                 let seq = ("seq", json!(frame.seq));
-                print(context, reading, seq, &frame.name, &answer)?;
-                show(answer.decision.label(), (context.clock)())?;
+                print(context, &reading, seq, &frame.name, &answer)?;
+                let now_us = (context.clock)();
+                show(answer.decision.label(), now_us)?;
+                mistakes.decided(frame, now_us);
             }
             Err(error) => {
                 context
@@ -144,20 +163,21 @@ fn frames(
             }
         }
     }
+    mistakes.correct(context, embedder)?;
     Ok(())
 }
 
 /// How the answers of a head are read.
-struct Reading<'a> {
-    learned: &'a Learned,
+struct Reading {
+    learned: Learned,
     /// Share of sets that should hold the right label.
     coverage: f64,
     /// The probability from which on a label belongs to a set.
     least: Option<f32>,
 }
 
-impl<'a> Reading<'a> {
-    fn new(context: &Context, learned: &'a Learned, coverage: Option<f64>) -> Reading<'a> {
+impl Reading {
+    fn new(context: &Context, learned: Learned, coverage: Option<f64>) -> Reading {
         let coverage = coverage.unwrap_or(context.settings.coverage);
         let conformal = &learned.calibration.conformal;
         let least = conformal.least(coverage);
@@ -174,6 +194,12 @@ impl<'a> Reading<'a> {
             coverage,
             least,
         }
+    }
+
+    /// Reads the answers of another version of the head from now on.
+    fn take(&mut self, learned: Learned) {
+        self.least = learned.calibration.conformal.least(self.coverage);
+        self.learned = learned;
     }
 
     /// The labels that cannot be ruled out, most probable first.

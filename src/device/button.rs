@@ -5,7 +5,7 @@ use embedded_hal::digital::InputPin;
 
 /// A level that lasted so long is meant: switches bounce for 1.5 ms on average and 6.2 ms at worst in Ganssle's measurements ("A Guide
 /// to Debouncing"); twice the worst is still far below what a hand notices.
-const SETTLED_US: u64 = 12_000;
+pub const SETTLED_US: u64 = 12_000;
 /// How often a button that is held asks for a sample: four a second differ from each other, and a hand can count them.
 const AGAIN_US: u64 = 250_000;
 
@@ -21,7 +21,8 @@ pub enum Active {
 /// What a button came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    Pressed,
+    /// Down since so long, told once that had lasted.
+    Pressed { since_us: u64 },
     /// Held on since it was pressed or since the last time this was said.
     Held,
     Released,
@@ -80,10 +81,11 @@ impl<P: InputPin> Button<P> {
             Active::High => self.pin.is_high(),
         };
         let down = down.map_err(|e| line_error(&self.name, &e))?;
+        let since_us = self.level.differs_us.unwrap_or(now_us);
         match self.level.update(down, now_us) {
             Some(true) => {
                 self.told_us = Some(now_us);
-                return Ok(Some(Event::Pressed));
+                return Ok(Some(Event::Pressed { since_us }));
             }
             Some(false) => {
                 self.told_us = None;
