@@ -22,7 +22,9 @@ pub enum Active {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Down since so long, told once that had lasted.
-    Pressed { since_us: u64 },
+    Pressed {
+        since_us: u64,
+    },
     /// Held on since it was pressed or since the last time this was said.
     Held,
     Released,
