@@ -318,11 +318,7 @@ fn buttons_that_correct_go_together_and_with_frames() {
             2,
             "PIN:low",
         ),
-        (
-            [&["predict", "new/gear"], &both[..]].concat(),
-            2,
-            "--source",
-        ),
+        ([&["predict", "new/gear"], &both[..]].concat(), 2, "[PATH]"),
         (
             [&["predict", "--source", "file:new/gear"], &both[..]].concat(),
             2,
@@ -334,7 +330,7 @@ fn buttons_that_correct_go_together_and_with_frames() {
             "GPIO chip 'pinctrl-bcm2711'",
         ),
         (
-            [&predict[..], &gear[..], &["--wrong", "GPIO99"], &pi[..]].concat(),
+            [&predict[..], &wrong, &["--button", "gear=GPIO99"], &pi].concat(),
             3,
             "no pin 'GPIO99'",
         ),

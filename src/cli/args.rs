@@ -78,7 +78,7 @@ pub enum Verb {
     Eval(Eval),
     /// Say what photos show
     #[command(
-        after_help = concat!(sources!(), "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5\n  fieldhead predict --source camera --wrong GPIO22 --button gear=GPIO17 --button nut=GPIO27")
+        after_help = concat!(sources!(), "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5\n  fieldhead predict --source camera --wrong GPIO22 --button gear=GPIO17")
     )]
     Predict(Predict),
     /// Learn from one mistake at once
@@ -235,10 +235,10 @@ pub struct Predict {
     pub lamps: Vec<Wire>,
     /// A button that says that the last answer was wrong; a label's button within ten seconds says what it is, and that is learned
     /// as by `fieldhead correct`
-    #[arg(long, value_name = "PIN", requires_all = ["source", "buttons"], value_parser = Contact::parse)]
+    #[arg(long, value_name = "PIN", requires_all = ["source", "buttons"], conflicts_with = "paths", value_parser = Contact::parse)]
     pub wrong: Option<Contact>,
     /// A label's button; pressed without --wrong before it, it does nothing. Pins as for collect
-    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], value_parser = Wire::parse)]
+    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], conflicts_with = "paths", value_parser = Wire::parse)]
     pub buttons: Vec<Wire>,
     /// The board whose pins these are, by name or by file; without it the device tree tells
     #[arg(long, value_name = "NAME|FILE", requires = "wires")]
