@@ -206,6 +206,7 @@ class Tried:
         before = self.board.run("history")[-1]["version"]
         buttons = f"--wrong GPIO{WRONG}:high --button pressed=GPIO{BUTTON}:high"
         self.in_background(f"predict --source {CAMERA} --lamp bars=GPIO{LAMP} {buttons}", lines=2)
+        wait_until(lambda: self.machine.level(LAMP) == 1, f"GPIO{LAMP} high")
         self.press(BUTTON)
         self.press(WRONG)
         wait_until(lambda: self.said("wrong"), "a word of what is wrong")
@@ -216,12 +217,14 @@ class Tried:
         # Beside what still predicts: the field is free.
         newest = self.board.run("history")[-1]
         self.stop()
+        assert self.machine.level(LAMP) == 0, f"GPIO{LAMP} is high behind a program that was stopped"
         ((wrong,), (corrected,)) = self.said("wrong"), self.said("corrected")
         assert corrected["corrected"] == wrong["wrong"] and corrected["label"] == "pressed", (wrong, corrected)
         assert corrected["version"] == newest["version"] == before + 1, (before, corrected, newest)
         (sample,) = [it for it in self.board.run("samples") if it["id"] == corrected["id"]]
         assert sample["label"] == "pressed", sample
-        return f"frame {wrong['wrong']} was learned, head version {before} to {newest['version']}, answers went on"
+        frame_ms = sorted(answer["ms"] for answer in self.said("ms"))
+        return f"frame {wrong['wrong']} was learned, head version {before} to {newest['version']}; {frame_ms[0]:.0f} to {frame_ms[-1]:.0f} ms a frame"
 
     def shows_by_lamp(self):
         lamps = f"--lamp bars=GPIO{LAMP} --lamp disc=GPIO{OTHER_LAMP}:low"
@@ -245,11 +248,10 @@ class Tried:
         wait_until(lambda: self.count() >= lines, f"{lines} lines of {arguments}")
 
     def press(self, line):
-        """Presses a button for a quarter of a second of the board's own time."""
-        self.machine.drive(line, True)
-        self.machine.run("usleep 250000")
-        self.machine.drive(line, False)
-        self.machine.run("usleep 250000")
+        """Presses a button as briefly as a hand may, by the board's own time, and lets it go for as long."""
+        for high in (True, False):
+            self.machine.drive(line, high)
+            self.machine.run("usleep 60000")
 
     def said(self, key):
         """The JSON with a key that what runs in the background wrote."""

@@ -177,9 +177,9 @@ fn told_wrong(context: &Context, frame: Option<&Frame>) -> Result<()> {
         Some(Frame { name, .. }) => context.out.line(format!(
             "{name}: wrong; press the button of what it is within {seconds} s"
         ))?,
-        None => context
-            .out
-            .note("'wrong' was pressed before anything was decided: there is nothing to correct"),
+        None => context.out.note(
+            "'wrong' was pressed before anything that is at hand was decided: nothing is corrected",
+        ),
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use embedded_hal::digital::InputPin;
 
 /// A level that lasted so long is meant: switches bounce for 1.5 ms on average and 6.2 ms at worst in Ganssle's measurements ("A Guide
 /// to Debouncing"); twice the worst is still far below what a hand notices.
-pub const SETTLED_US: u64 = 12_000;
+const SETTLED_US: u64 = 12_000;
 /// How often a button that is held asks for a sample: four a second differ from each other, and a hand can count them.
 const AGAIN_US: u64 = 250_000;
 
