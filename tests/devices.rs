@@ -296,3 +296,47 @@ fn buttons_and_lamps_that_are_not_there_are_told() {
     bench.refused(&["collect", "--source", "line:1"], 2, "--label or --button");
     assert_eq!(bench.ok(&["samples", "--json"]).json().len(), 12);
 }
+
+#[test]
+fn buttons_that_correct_go_together_and_with_frames() {
+    let bench = trained();
+    let pi = ["--board", "raspberry-pi-4"];
+    let predict = ["predict", "--source", "line:1"];
+    let wrong = ["--wrong", "GPIO22"];
+    let gear = ["--button", "gear=GPIO17"];
+    let both = [&wrong[..], &gear[..], &pi[..]].concat();
+    for (args, code, part) in [
+        (
+            [&predict[..], &wrong[..]].concat(),
+            2,
+            "--button <LABEL=PIN>",
+        ),
+        ([&predict[..], &gear[..]].concat(), 2, "--wrong <PIN>"),
+        ([&predict[..], &pi[..]].concat(), 2, "--wrong <PIN>"),
+        (
+            [&predict[..], &gear[..], &["--wrong", "gear=GPIO22"]].concat(),
+            2,
+            "PIN:low",
+        ),
+        ([&["predict", "new/gear"], &both[..]].concat(), 2, "[PATH]"),
+        (
+            [&["predict", "--source", "file:new/gear"], &both[..]].concat(),
+            2,
+            "not with files",
+        ),
+        (
+            [&predict[..], &both[..]].concat(),
+            4,
+            "GPIO chip 'pinctrl-bcm2711'",
+        ),
+        (
+            [&predict[..], &wrong, &["--button", "gear=GPIO99"], &pi].concat(),
+            3,
+            "no pin 'GPIO99'",
+        ),
+    ] {
+        bench.refused(&args, code, part);
+    }
+    let versions = bench.ok(&["history", "--json"]).json();
+    assert_eq!(versions.len(), 1);
+}

@@ -13,7 +13,7 @@ from machine import Machine
 # Small frames: the simulated camera draws them on the emulated processor.
 CAMERA = "camera,width=320,height=180"
 SENSOR = "i2c:1:0x48,kind=tmp105"
-BUTTON, LAMP, OTHER_LAMP = 17, 5, 6
+BUTTON, WRONG, LAMP, OTHER_LAMP = 17, 22, 5, 6
 # A tmp105's step, and thousandths of a degree below, at and above zero.
 STEP_C = 1 / 16
 TEMPERATURES_MC = [-25_000, 0, 23_500, 84_938]
@@ -93,6 +93,7 @@ def check(report, image, host, log_path):
         report.run("camera: unplugged", tried.goes_on_after_unplugging)
         report.run("permission denied", tried.tells_what_is_denied)
         report.run("button", tried.collects_by_button)
+        report.run("wrong, and what it is", tried.corrects_by_button)
         report.run("lamps, a line in use", tried.shows_by_lamp)
         report.run("lines again", tried.frees_its_lines)
         report.run("switches off", machine.switch_off)
@@ -201,6 +202,30 @@ class Tried:
         assert len(taken) == 2 and len({sample["burst"] for sample in taken}) == 1, taken
         return f"none before GPIO{BUTTON} was driven, then 2 samples of one press"
 
+    def corrects_by_button(self):
+        before = self.board.run("history")[-1]["version"]
+        buttons = f"--wrong GPIO{WRONG}:high --button pressed=GPIO{BUTTON}:high"
+        self.in_background(f"predict --source {CAMERA} --lamp bars=GPIO{LAMP} {buttons}", lines=2)
+        wait_until(lambda: self.machine.level(LAMP) == 1, f"GPIO{LAMP} high")
+        self.press(BUTTON)
+        self.press(WRONG)
+        wait_until(lambda: self.said("wrong"), "a word of what is wrong")
+        self.press(BUTTON)
+        wait_until(lambda: self.said("corrected"), "a correction")
+        after = self.count()
+        wait_until(lambda: self.count() > after, "an answer of the new head")
+        # Beside what still predicts: the field is free.
+        newest = self.board.run("history")[-1]
+        self.stop()
+        assert self.machine.level(LAMP) == 0, f"GPIO{LAMP} is high behind a program that was stopped"
+        ((wrong,), (corrected,)) = self.said("wrong"), self.said("corrected")
+        assert corrected["corrected"] == wrong["wrong"] and corrected["label"] == "pressed", (wrong, corrected)
+        assert corrected["version"] == newest["version"] == before + 1, (before, corrected, newest)
+        (sample,) = [it for it in self.board.run("samples") if it["id"] == corrected["id"]]
+        assert sample["label"] == "pressed", sample
+        frame_ms = sorted(answer["ms"] for answer in self.said("ms"))
+        return f"frame {wrong['wrong']} was learned, head version {before} to {newest['version']}; {frame_ms[0]:.0f} to {frame_ms[-1]:.0f} ms a frame"
+
     def shows_by_lamp(self):
         lamps = f"--lamp bars=GPIO{LAMP} --lamp disc=GPIO{OTHER_LAMP}:low"
         self.in_background(f"predict --source {CAMERA} --count 1000 {lamps}", lines=1)
@@ -221,6 +246,16 @@ class Tried:
         self.stop()
         self.machine.run(f"fieldhead {arguments} --json > /tmp/out 2> /tmp/out.stderr &")
         wait_until(lambda: self.count() >= lines, f"{lines} lines of {arguments}")
+
+    def press(self, line):
+        """Presses a button as briefly as a hand may, by the board's own time, and lets it go for as long."""
+        for high in (True, False):
+            self.machine.drive(line, high)
+            self.machine.run("usleep 60000")
+
+    def said(self, key):
+        """The JSON with a key that what runs in the background wrote."""
+        return [it for it in objects(self.machine.run("cat /tmp/out")[1]) if key in it]
 
     def stop(self):
         """Ends what runs in the background."""

@@ -1,7 +1,7 @@
 //! What can be typed: verbs, options, and help with an example each.
 
-use super::wires::Wire;
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use super::wires::{Contact, Wire};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
 use fieldhead::head::{COVERAGE, ClassWeights, HeadKind, Normalization};
 use fieldhead::preprocess::Fit;
@@ -78,7 +78,7 @@ pub enum Verb {
     Eval(Eval),
     /// Say what photos show
     #[command(
-        after_help = concat!(sources!(), "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5")
+        after_help = concat!(sources!(), "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5\n  fieldhead predict --source camera --wrong GPIO22 --button gear=GPIO17")
     )]
     Predict(Predict),
     /// Learn from one mistake at once
@@ -215,6 +215,7 @@ pub struct Eval {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("wires").args(["lamps", "wrong"]).multiple(true))]
 pub struct Predict {
     /// Photos, or folders of photos
     #[arg(
@@ -226,14 +227,21 @@ pub struct Predict {
     /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
     #[arg(long)]
     pub source: Option<String>,
-    /// How many frames to take from a source
+    /// How many frames to take from a source; without it one, and with buttons no end
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
     /// A lamp or relay that is on while its label is seen: a pin of the header (PIN:low if low means on); the label may be unknown
     #[arg(long = "lamp", value_name = "LABEL=PIN", requires = "source", value_parser = Wire::parse)]
     pub lamps: Vec<Wire>,
+    /// A button that says that the last answer was wrong; a label's button within ten seconds says what it is, and that is learned
+    /// as by `fieldhead correct`
+    #[arg(long, value_name = "PIN", requires_all = ["source", "buttons"], conflicts_with = "paths", value_parser = Contact::parse)]
+    pub wrong: Option<Contact>,
+    /// A label's button; pressed without --wrong before it, it does nothing. Pins as for collect
+    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], conflicts_with = "paths", value_parser = Wire::parse)]
+    pub buttons: Vec<Wire>,
     /// The board whose pins these are, by name or by file; without it the device tree tells
-    #[arg(long, value_name = "NAME|FILE", requires = "lamps")]
+    #[arg(long, value_name = "NAME|FILE", requires = "wires")]
     pub board: Option<String>,
     /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
     #[arg(long, value_name = "SHARE", value_parser = coverage)]

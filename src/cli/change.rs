@@ -8,11 +8,10 @@ use super::train::training_set;
 use anyhow::Result;
 use fieldhead::features::Recipe;
 use fieldhead::label;
-use fieldhead::pipeline::{self, Naming, PipelineError, TrainingSet};
+use fieldhead::pipeline::{self, Embedder, Naming, PipelineError, TrainingSet};
 use fieldhead::source::{Payload, folder};
 use fieldhead::store::{HeadRecord, Origin, Store, StoreError};
 use serde_json::json;
-use std::path::Path;
 use std::time::Instant;
 
 pub fn correct(context: &Context, options: &Correct) -> Result<()> {
@@ -20,22 +19,42 @@ pub fn correct(context: &Context, options: &Correct) -> Result<()> {
     let store = context.open()?;
     let (_, head) = store.current_head()?;
     pipeline::check_native(&head)?;
-    match (&options.path, options.sample) {
-        (Some(path), _) => correct_photo(context, &store, &head, &options.label, path),
-        (None, Some(id)) => relabel(context, &store, &head, &options.label, id),
-        (None, None) => Err(Usage("give a photo, or --sample ID".into()).into()),
-    }
+    let label = &options.label;
+    let corrected = match (&options.path, options.sample) {
+        (Some(path), _) => {
+            let payload = Payload::Encoded(folder::read(path)?);
+            let source = path.display().to_string();
+            correct_picture(context, &store, &head, None, (&payload, source), label)?
+        }
+        (None, Some(id)) => relabel(context, &store, &head, label, id)?,
+        (None, None) => return Err(Usage("give a photo, or --sample ID".into()).into()),
+    };
+    let (id, version) = (corrected.id, corrected.version);
+    let (ms_learn, ms_commit) = (corrected.ms_learn, corrected.ms_commit);
+    report(context, corrected.did, id, version, ms_learn, ms_commit)
 }
 
-fn correct_photo(
+/// A correction that is on disk.
+pub struct Corrected {
+    /// What became of the sample, in a word.
+    pub did: &'static str,
+    pub id: u64,
+    pub version: u64,
+    pub head: HeadRecord,
+    pub ms_learn: f64,
+    pub ms_commit: f64,
+}
+
+/// Learns what a picture, which came from a source, really shows. Without an embedder of the head's recipe one is loaded.
+pub fn correct_picture(
     context: &Context,
     store: &Store,
     head: &HeadRecord,
+    embedder: Option<&Embedder>,
+    (payload, source): (&Payload, String),
     label: &str,
-    path: &Path,
-) -> Result<()> {
-    let payload = Payload::Encoded(folder::read(path)?);
-    let content = pipeline::content_hash(&payload);
+) -> Result<Corrected> {
+    let content = pipeline::content_hash(payload);
     if let Some(id) = store.find_content(&content, label)? {
         return Err(PipelineError::AlreadyLearned { id }.into());
     }
@@ -48,19 +67,26 @@ fn correct_photo(
     let naming = Naming {
         label: label.to_owned(),
         burst: pipeline::own_burst(&content),
-        source: path.display().to_string(),
+        source,
         time_us: now_us(),
     };
     let keep = pipeline::keeps_photos(Some(store), &context.settings)?;
-    // What the head learned so far is read while the backbone looks at the photo.
+    // What the head learned so far is read while the backbone looks at the picture.
     let (learner, seen) = rayon::join(
         || -> Result<_> {
             let set = training_set(context, store, &head.recipe, &[])?;
             Ok(pipeline::resume(head, set)?)
         },
         || -> Result<_> {
-            let embedder = context.embedder_for(&head.recipe)?;
-            let new = pipeline::take_in(&embedder, &payload, naming.clone(), keep, 1)?;
+            let loaded;
+            let embedder = match embedder {
+                Some(embedder) => embedder,
+                None => {
+                    loaded = context.embedder_for(&head.recipe)?;
+                    &loaded
+                }
+            };
+            let new = pipeline::take_in(embedder, payload, naming.clone(), keep, 1)?;
             Ok((new, Instant::now()))
         },
     );
@@ -79,7 +105,14 @@ fn correct_photo(
     context
         .out
         .without_picture(usize::from(!keep), &context.folder);
-    report(context, "learned", id, version, ms_learn, ms_commit)
+    Ok(Corrected {
+        did: "learned",
+        id,
+        version,
+        head: record,
+        ms_learn,
+        ms_commit,
+    })
 }
 
 fn relabel(
@@ -88,7 +121,7 @@ fn relabel(
     head: &HeadRecord,
     label: &str,
     id: u64,
-) -> Result<()> {
+) -> Result<Corrected> {
     let sample = store.sample(id)?;
     if sample.label == label {
         return Err(PipelineError::AlreadyLearned { id }.into());
@@ -108,8 +141,14 @@ fn relabel(
         tx.relabel(id, label, time_us)?;
         tx.put_head(&record, Origin::Correct { sample: id })
     })?;
-    let ms_commit = ms_since(committing);
-    report(context, "relabelled", id, version, ms_learn, ms_commit)
+    Ok(Corrected {
+        did: "relabelled",
+        id,
+        version,
+        head: record,
+        ms_learn,
+        ms_commit: ms_since(committing),
+    })
 }
 
 pub fn forget(context: &Context, options: &Forget) -> Result<()> {

@@ -185,3 +185,25 @@ pub fn in_floats(backbone: &Backbone) -> Option<String> {
         more => format!("{first}, and {more} more"),
     })
 }
+
+#[cfg(test)]
+impl Context {
+    /// A field in a folder, with the backbones of the repository and one way to see pictures.
+    pub fn of(folder: &std::path::Path) -> Context {
+        let settings = Settings {
+            fit: Some(fieldhead::preprocess::Fit::Squash),
+            features: Some(fieldhead::features::FeatureSet::Final),
+            ..Settings::default()
+        };
+        Context {
+            folder: folder.into(),
+            settings,
+            out: Output { json: true },
+            search: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/models").into()],
+            asked: None,
+            kernel: None,
+            threads: 1,
+            clock: clock(),
+        }
+    }
+}

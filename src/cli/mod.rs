@@ -19,6 +19,7 @@ mod export;
 mod features;
 mod fewshot;
 mod history;
+mod mistakes;
 mod notify;
 mod output;
 mod page;

@@ -3,21 +3,22 @@
 use super::args::Predict;
 use super::context::Context;
 use super::embed::CHUNK;
-use super::exit::BadInput;
+use super::exit::{BadInput, Usage};
+use super::mistakes::Mistakes;
 use super::notify::Manager;
 use super::output::{limit, ms_since, round};
-use super::wires;
+use super::wires::{self, Show};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide, set};
 use fieldhead::head::{self, Conformal, Learned};
 use fieldhead::pipeline::{Embedder, PipelineError};
 use fieldhead::source::folder;
-use fieldhead::source::{self, Opened, Payload, Source};
+use fieldhead::source::{self, Frame, Opened, Payload, Source};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 pub fn run(context: &Context, options: &Predict) -> Result<()> {
@@ -25,16 +26,20 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let (_, head) = store.current_head()?;
     drop(store);
     let embedder = context.embedder_for(&head.recipe)?;
-    let reading = Reading::new(context, &head.learned, options.coverage);
+    let reading = Reading::new(context, head.learned, options.coverage);
     let source = options.source.as_deref();
     let opened = source.map(|text| source::open(text, &context.clock));
     match opened.transpose()? {
+        Some(Opened::Files(_)) if options.wrong.is_some() => Err(Usage(
+            "buttons go with a camera, a command or a line, not with files".into(),
+        )
+        .into()),
         Some(Opened::Files(mut paths)) => {
             paths.truncate(limit(options.count));
             files(context, &embedder, &reading, &paths)
         }
         Some(Opened::Frames(source) | Opened::Live(source)) => {
-            frames(context, &embedder, &reading, source, options)
+            frames(context, &embedder, reading, source, options)
         }
         None => {
             let paths = listed(&options.paths)?;
@@ -79,7 +84,7 @@ fn files(
             .map(|path| {
                 let start = Instant::now();
                 let payload = Payload::Encoded(folder::read(path)?);
-                answer(embedder, reading.learned, &payload, threads, start)
+                answer(embedder, &reading.learned, &payload, threads, start)
             })
             .collect();
         for (path, result) in chunk.iter().zip(answers) {
@@ -109,32 +114,79 @@ fn files(
 fn frames(
     context: &Context,
     embedder: &Embedder,
-    reading: &Reading,
+    reading: Reading,
     mut source: Box<dyn Source>,
     options: &Predict,
 ) -> Result<()> {
-    let learned = reading.learned;
-    let mut show = wires::lamps(options.board.as_deref(), &options.lamps)?;
-    let stop = match options.lamps.is_empty() {
+    let board = options.board.as_deref();
+    let show = wires::lamps(board, &options.lamps)?;
+    let wrong = options.wrong.as_ref();
+    let presses = wrong.map(|wrong| wires::presses(context, board, &options.buttons, wrong));
+    let mistakes = Mistakes::new(presses.transpose()?);
+    let stop = match options.lamps.is_empty() && wrong.is_none() {
         true => Arc::default(),
         false => wires::asked_to_stop()?,
     };
-    let manager = Manager::of_environment();
-    manager.ready();
-    for _ in 0..options.count.unwrap_or(1) {
-        if stop.load(Ordering::Relaxed) {
-            break;
+    let endless = if wrong.is_some() { u64::MAX } else { 1 };
+    let mut answering = Answering {
+        context,
+        embedder,
+        reading,
+        mistakes,
+        show,
+    };
+    answering.frames(&mut *source, options.count.unwrap_or(endless), &stop)
+}
+
+/// What frames are answered with.
+struct Answering<'a> {
+    context: &'a Context,
+    embedder: &'a Embedder,
+    reading: Reading,
+    mistakes: Mistakes,
+    show: Show,
+}
+
+impl Answering<'_> {
+    fn frames(&mut self, source: &mut dyn Source, count: u64, stop: &AtomicBool) -> Result<()> {
+        let manager = Manager::of_environment();
+        manager.ready();
+        for _ in 0..count {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            manager.alive();
+            let start = Instant::now();
+            let next = source.next();
+            let came = start.elapsed();
+            self.correct()?;
+            let Some(frame) = next? else {
+                break;
+            };
+            // Correcting is no part of the answer's time.
+            self.answer(frame, Instant::now().checked_sub(came).unwrap_or(start))?;
         }
-        manager.alive();
-        let start = Instant::now();
-        let Some(frame) = source.next()? else {
-            break;
-        };
-        match answer(embedder, learned, &frame.payload, context.threads, start) {
+        self.correct()
+    }
+
+    /// Learns what buttons said meanwhile.
+    fn correct(&mut self) -> Result<()> {
+        if let Some(learned) = self.mistakes.correct(self.context, self.embedder)? {
+            self.reading.take(learned);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, frame: Frame, start: Instant) -> Result<()> {
+        let (context, reading) = (self.context, &self.reading);
+        let (learned, threads) = (&reading.learned, context.threads);
+        match answer(self.embedder, learned, &frame.payload, threads, start) {
             Ok(answer) => {
                 let seq = ("seq", json!(frame.seq));
                 print(context, reading, seq, &frame.name, &answer)?;
-                show(answer.decision.label(), (context.clock)())?;
+                let now_us = (context.clock)();
+                (self.show)(answer.decision.label(), now_us)?;
+                self.mistakes.decided(frame, now_us);
             }
             Err(error) => {
                 context
@@ -143,21 +195,21 @@ fn frames(
                 context.out.note(format!("{}: {error}", frame.name));
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// How the answers of a head are read.
-struct Reading<'a> {
-    learned: &'a Learned,
+struct Reading {
+    learned: Learned,
     /// Share of sets that should hold the right label.
     coverage: f64,
     /// The probability from which on a label belongs to a set.
     least: Option<f32>,
 }
 
-impl<'a> Reading<'a> {
-    fn new(context: &Context, learned: &'a Learned, coverage: Option<f64>) -> Reading<'a> {
+impl Reading {
+    fn new(context: &Context, learned: Learned, coverage: Option<f64>) -> Reading {
         let coverage = coverage.unwrap_or(context.settings.coverage);
         let conformal = &learned.calibration.conformal;
         let least = conformal.least(coverage);
@@ -174,6 +226,12 @@ impl<'a> Reading<'a> {
             coverage,
             least,
         }
+    }
+
+    /// Reads the answers of another version of the head from now on.
+    fn take(&mut self, learned: Learned) {
+        self.least = learned.calibration.conformal.least(self.coverage);
+        self.learned = learned;
     }
 
     /// The labels that cannot be ruled out, most probable first.
@@ -264,4 +322,80 @@ fn print(
         answer.ms
     ))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mistakes::Press;
+    use super::super::mistakes::tests::{by_hand, field, frame};
+    use super::*;
+    use fieldhead::source::SourceError;
+    use fieldhead::source::line::Part;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    /// Frames one after the other; while it is asked for some, somebody presses.
+    struct Script<F>(u64, F);
+
+    impl<F: FnMut(u64)> Source for Script<F> {
+        fn next(&mut self) -> Result<Option<Frame>, SourceError> {
+            let seq = self.0;
+            self.0 += 1;
+            (self.1)(seq);
+            // The same picture again and again.
+            let frame = Frame {
+                seq,
+                ..frame(9, Part::Washer)
+            };
+            Ok((seq < 5).then_some(frame))
+        }
+    }
+
+    #[test]
+    fn what_was_corrected_while_a_frame_was_waited_for_is_known_for_that_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = field(folder.path());
+        let embedder = context.embedder().unwrap();
+        let head = |context: &Context| context.open_read_only().unwrap().current_head().unwrap();
+        let reading = Reading::new(&context, head(&context).1.learned, None);
+        let (mistakes, say) = by_hand();
+        let shown = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&shown);
+        let mut answering = Answering {
+            context: &context,
+            embedder: &embedder,
+            reading,
+            mistakes,
+            show: Box::new(move |label, _| {
+                seen.borrow_mut().push(label.map(str::to_owned));
+                Ok(())
+            }),
+        };
+        let clock = context.clock.clone();
+        let mut source = Script(0, |seq| match seq {
+            2 => say.send(Ok(Press::Wrong { since_us: clock() })).unwrap(),
+            // Behind the last frame: what was pressed is not lost.
+            3 | 5 => say
+                .send(Ok(Press::Is {
+                    label: "washer".into(),
+                }))
+                .unwrap(),
+            4 => say.send(Ok(Press::Wrong { since_us: clock() })).unwrap(),
+            _ => {}
+        });
+        answering
+            .frames(&mut source, 99, &AtomicBool::new(false))
+            .unwrap();
+        let shown = shown.borrow();
+        let is_washer = shown.iter().map(|it| it.as_deref() == Some("washer"));
+        assert_eq!(
+            is_washer.collect::<Vec<_>>(),
+            [false, false, false, true, true],
+            "{shown:?}"
+        );
+        let (version, record) = head(&context);
+        assert_eq!(answering.reading.learned, record.learned);
+        // The last correction was refused: that picture was learned before.
+        assert_eq!(version, 2);
+    }
 }

@@ -1,8 +1,9 @@
-//! Buttons that collect and lamps that show: what `--button` and `--lamp` name, on the pins of the board's header.
+//! Buttons and lamps: what `--button`, `--wrong` and `--lamp` name, on the pins of the board's header.
 
 use super::board::chosen;
 use super::context::Context;
 use anyhow::Result;
+use embedded_hal::digital::InputPin;
 use fieldhead::device::DeviceError;
 use fieldhead::device::button::Active;
 use fieldhead::device::panel::{Action, Panel};
@@ -19,12 +20,37 @@ const LOOK: Duration = Duration::from_millis(4);
 /// The name of what has no label.
 const UNKNOWN: &str = "unknown";
 
+/// What `PIN[:high|:low]` says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Contact {
+    pub pin: String,
+    pub active: Option<Active>,
+}
+
+impl Contact {
+    pub fn parse(text: &str) -> Result<Contact, String> {
+        let expected = "expected PIN, PIN:low or PIN:high";
+        let (pin, active) = match text.split_once(':') {
+            None => (text, None),
+            Some((pin, "low")) => (pin, Some(Active::Low)),
+            Some((pin, "high")) => (pin, Some(Active::High)),
+            Some(_) => return Err(expected.into()),
+        };
+        if pin.is_empty() || pin.contains('=') {
+            return Err(expected.into());
+        }
+        Ok(Contact {
+            pin: pin.into(),
+            active,
+        })
+    }
+}
+
 /// What `LABEL=PIN[:high|:low]` says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wire {
     pub label: String,
-    pub pin: String,
-    pub active: Option<Active>,
+    pub contact: Contact,
 }
 
 impl Wire {
@@ -33,19 +59,9 @@ impl Wire {
         let expected = "expected LABEL=PIN, LABEL=PIN:low or LABEL=PIN:high";
         let (label, rest) = text.rsplit_once('=').ok_or(expected)?;
         label::check(label).map_err(|e| e.to_string())?;
-        let (pin, active) = match rest.split_once(':') {
-            None => (rest, None),
-            Some((pin, "low")) => (pin, Some(Active::Low)),
-            Some((pin, "high")) => (pin, Some(Active::High)),
-            Some(_) => return Err(expected.into()),
-        };
-        if pin.is_empty() {
-            return Err(expected.into());
-        }
         Ok(Wire {
             label: label.into(),
-            pin: pin.into(),
-            active,
+            contact: Contact::parse(rest).map_err(|_| expected)?,
         })
     }
 }
@@ -65,49 +81,85 @@ pub fn asked_to_stop() -> Result<Arc<AtomicBool>> {
 /// Shows a decision at a time in µs: a label, or `None` for *unknown*.
 pub type Show = Box<dyn FnMut(Option<&str>, u64) -> Result<(), DeviceError>>;
 
-/// Looks at the buttons of a panel until `take` says that it is enough; `take` gets the label and the number of the press.
-pub fn watch<P: embedded_hal::digital::InputPin>(
+/// Looks at the buttons of a panel until `take` or `pause`, which pauses for so long, says that it is enough.
+pub fn watch<P: InputPin>(
     panel: &mut Panel<P>,
     clock: &Clock,
-    mut pause: impl FnMut(Duration),
-    mut take: impl FnMut(&str, u64) -> Result<bool>,
+    mut pause: impl FnMut(Duration) -> bool,
+    mut take: impl FnMut(Action) -> Result<bool>,
 ) -> Result<()> {
     loop {
         for action in panel.poll(clock())? {
-            if let Action::Collect { label, press } = action
-                && !take(label, press)?
-            {
+            if !take(action)? {
                 return Ok(());
             }
         }
-        pause(LOOK);
+        if !pause(LOOK) {
+            return Ok(());
+        }
     }
 }
 
 #[cfg(target_os = "linux")]
 mod opened {
-    use super::{Active, Context, DeviceError, Panel, Result, Show, UNKNOWN, Wire, chosen, watch};
+    use super::super::mistakes::Presses;
+    use super::{
+        Action, Active, Contact, Context, DeviceError, Panel, Result, Show, UNKNOWN, Wire, chosen,
+        watch,
+    };
+    use fieldhead::board::Profile;
     use fieldhead::device::button::Button;
     use fieldhead::device::lamp::{Lamp, Lamps, Timing};
     use fieldhead::device::linux::{input, output};
+    use linux_embedded_hal::CdevPin;
 
-    /// Collects while a button is held, until `take` says that it is enough.
+    /// Collects while a button is held, until `take`, given the label and the number of the press, says that it is enough.
     pub fn collect(
         context: &Context,
         board: Option<&str>,
         wires: &[Wire],
-        take: impl FnMut(&str, u64) -> Result<bool>,
+        mut take: impl FnMut(&str, u64) -> Result<bool>,
     ) -> Result<()> {
+        let mut panel = panel(board, wires, None)?;
+        let pause = |length| {
+            std::thread::sleep(length);
+            true
+        };
+        watch(&mut panel, &context.clock, pause, |action| match action {
+            Action::Collect { label, press } => take(label, press),
+            Action::Wrong { .. } | Action::Correct { .. } => Ok(true),
+        })
+    }
+
+    /// Opens a button a label and the one that says "wrong", and looks at them from now on.
+    pub fn presses(
+        context: &Context,
+        board: Option<&str>,
+        wires: &[Wire],
+        wrong: &Contact,
+    ) -> Result<Presses> {
+        let panel = panel(board, wires, Some(wrong))?;
+        Presses::start(panel, context.clock.clone())
+    }
+
+    fn panel(
+        board: Option<&str>,
+        wires: &[Wire],
+        wrong: Option<&Contact>,
+    ) -> Result<Panel<CdevPin>> {
         let profile = chosen(board)?.profile;
-        let mut buttons = Vec::new();
-        for wire in wires {
-            let (gpio, pin) = profile.pin(&wire.pin)?;
-            let active = wire.active.unwrap_or(Active::Low);
-            let button = Button::new(input(gpio, pin, active)?, &pin.name, active);
-            buttons.push((wire.label.clone(), button));
-        }
-        let mut panel = Panel::new(buttons, None);
-        watch(&mut panel, &context.clock, std::thread::sleep, take)
+        let labels = wires
+            .iter()
+            .map(|wire| Ok((wire.label.clone(), button(&profile, &wire.contact)?)));
+        let labels = labels.collect::<Result<_>>()?;
+        let wrong = wrong.map(|contact| button(&profile, contact)).transpose()?;
+        Ok(Panel::new(labels, wrong))
+    }
+
+    fn button(profile: &Profile, contact: &Contact) -> Result<Button<CdevPin>> {
+        let (gpio, pin) = profile.pin(&contact.pin)?;
+        let active = contact.active.unwrap_or(Active::Low);
+        Ok(Button::new(input(gpio, pin, active)?, &pin.name, active))
     }
 
     /// Opens the lamps; without any, what shows is nothing.
@@ -118,8 +170,8 @@ mod opened {
         let profile = chosen(board)?.profile;
         let mut lamps = Vec::new();
         for wire in wires {
-            let (gpio, pin) = profile.pin(&wire.pin)?;
-            let active = wire.active.unwrap_or(Active::High);
+            let (gpio, pin) = profile.pin(&wire.contact.pin)?;
+            let active = wire.contact.active.unwrap_or(Active::High);
             lamps.push(Lamp {
                 pin: output(gpio, pin, active)?,
                 name: pin.name.clone(),
@@ -137,7 +189,8 @@ mod opened {
 #[cfg(not(target_os = "linux"))]
 mod opened {
     use super::super::exit::Usage;
-    use super::{Context, Result, Show, Wire};
+    use super::super::mistakes::Presses;
+    use super::{Contact, Context, Result, Show, Wire};
 
     pub fn collect(
         _: &Context,
@@ -145,6 +198,10 @@ mod opened {
         _: &[Wire],
         _: impl FnMut(&str, u64) -> Result<bool>,
     ) -> Result<()> {
+        Err(Usage("buttons are read on Linux".into()).into())
+    }
+
+    pub fn presses(_: &Context, _: Option<&str>, _: &[Wire], _: &Contact) -> Result<Presses> {
         Err(Usage("buttons are read on Linux".into()).into())
     }
 
@@ -156,7 +213,7 @@ mod opened {
     }
 }
 
-pub use opened::{collect, lamps};
+pub use opened::{collect, lamps, presses};
 
 #[cfg(test)]
 mod tests {
@@ -171,11 +228,11 @@ mod tests {
         let wire = |text: &str| Wire::parse(text).unwrap();
         let plain = wire("hex nut=GPIO17");
         assert_eq!(
-            (&*plain.label, &*plain.pin, plain.active),
+            (&*plain.label, &*plain.contact.pin, plain.contact.active),
             ("hex nut", "GPIO17", None)
         );
         assert_eq!(wire("a=b=11:low").label, "a=b");
-        assert_eq!(wire("x=11:high").active, Some(Active::High));
+        assert_eq!(wire("x=11:high").contact.active, Some(Active::High));
         for text in [
             "",
             "gear",
@@ -186,6 +243,14 @@ mod tests {
             "gear=:low",
         ] {
             assert!(Wire::parse(text).is_err(), "{text}");
+        }
+        let contact = Contact::parse("GPIO4:high").unwrap();
+        assert_eq!(
+            (&*contact.pin, contact.active),
+            ("GPIO4", Some(Active::High))
+        );
+        for text in ["", ":low", "GPIO4:on", "gear=GPIO4"] {
+            assert!(Contact::parse(text).is_err(), "{text}");
         }
     }
 
@@ -206,9 +271,12 @@ mod tests {
         let mut taken = Vec::new();
         let pause = |length: Duration| {
             time.fetch_add(length.as_micros() as u64, Ordering::Relaxed);
+            true
         };
-        watch(&mut panel, &clock, pause, |label, press| {
-            taken.push((label.to_owned(), press));
+        watch(&mut panel, &clock, pause, |action| {
+            if let Action::Collect { label, press } = action {
+                taken.push((label.to_owned(), press));
+            }
             Ok(taken.len() < 3)
         })
         .unwrap();

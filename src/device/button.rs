@@ -21,7 +21,10 @@ pub enum Active {
 /// What a button came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    Pressed,
+    /// Down since so long, told once that had lasted.
+    Pressed {
+        since_us: u64,
+    },
     /// Held on since it was pressed or since the last time this was said.
     Held,
     Released,
@@ -80,10 +83,11 @@ impl<P: InputPin> Button<P> {
             Active::High => self.pin.is_high(),
         };
         let down = down.map_err(|e| line_error(&self.name, &e))?;
+        let since_us = self.level.differs_us.unwrap_or(now_us);
         match self.level.update(down, now_us) {
             Some(true) => {
                 self.told_us = Some(now_us);
-                return Ok(Some(Event::Pressed));
+                return Ok(Some(Event::Pressed { since_us }));
             }
             Some(false) => {
                 self.told_us = None;

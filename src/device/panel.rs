@@ -1,23 +1,23 @@
 //! The buttons of one board together: a button a label, and one that says "wrong".
 //!
 //! A label's button collects samples of that label, as long as it is held: one press is one burst. "Wrong" and then a label's button
-//! corrects what was decided last.
+//! corrects what had been decided last when "wrong" was pressed.
 
 use super::DeviceError;
 use super::button::{Button, Event};
 use embedded_hal::digital::InputPin;
 
 /// How long "wrong" waits for the label that would have been right.
-const CORRECTION_US: u64 = 10_000_000;
+pub const CORRECTION_US: u64 = 10_000_000;
 
 /// What somebody asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Take a sample. `press` counts presses from 1: samples of one press are one burst.
     Collect { label: &'a str, press: u64 },
-    /// The last decision was wrong; which label is right comes next, or not at all.
-    Wrong,
-    /// The last decision should have been this.
+    /// What was decided last at that time was wrong; which label is right comes next, or not at all.
+    Wrong { since_us: u64 },
+    /// What was wrong should have been this.
     Correct { label: &'a str },
 }
 
@@ -48,16 +48,16 @@ impl<P: InputPin> Panel<P> {
     pub fn poll(&mut self, now_us: u64) -> Result<Vec<Action<'_>>, DeviceError> {
         let mut asked = Vec::new();
         if let Some(wrong) = &mut self.wrong
-            && wrong.poll(now_us)? == Some(Event::Pressed)
+            && let Some(Event::Pressed { since_us }) = wrong.poll(now_us)?
         {
             self.corrects_until_us = Some(now_us.saturating_add(CORRECTION_US));
-            asked.push(Action::Wrong);
+            asked.push(Action::Wrong { since_us });
         }
         for (at, (label, button)) in self.labels.iter_mut().enumerate() {
             let event = button.poll(now_us)?;
             let free = self.collecting.is_none();
             match event {
-                Some(Event::Pressed) if free => {
+                Some(Event::Pressed { .. }) if free => {
                     let until = self.corrects_until_us.take();
                     if until.is_some_and(|until| now_us < until) {
                         asked.push(Action::Correct { label });
@@ -73,7 +73,7 @@ impl<P: InputPin> Panel<P> {
                     }
                     continue;
                 }
-                Some(Event::Pressed) | None => continue,
+                Some(Event::Pressed { .. }) | None => continue,
             }
             if self.collecting == Some(at) {
                 let press = self.presses;

@@ -49,7 +49,7 @@ fn a_button_that_is_held_says_so_again_and_again() {
         .map(|ms| button.poll(ms * MS).unwrap())
         .collect();
     let (p, h, r) = (
-        Some(Event::Pressed),
+        Some(Event::Pressed { since_us: 0 }),
         Some(Event::Held),
         Some(Event::Released),
     );
@@ -80,7 +80,7 @@ fn played(labels: &[(&str, &str)], wrong: &str) -> Vec<String> {
         let actions = panel.poll(at * 6 * MS).unwrap();
         asked.extend(actions.iter().map(|action| match action {
             Action::Collect { label, press } => format!("{label} {press}"),
-            Action::Wrong => "wrong".into(),
+            Action::Wrong { since_us } => format!("wrong since {} ms", since_us / MS),
             Action::Correct { label } => format!("correct {label}"),
         }));
     }
@@ -108,12 +108,15 @@ fn wrong_and_a_label_corrects_once_and_not_after_a_while() {
     let wrong = "1110000000000000000000";
     assert_eq!(
         played(&[("gear", gear)], wrong),
-        ["wrong", "correct gear", "gear 1"]
+        ["wrong since 0 ms", "correct gear", "gear 1"]
     );
     let long = 1_700;
     let gear = format!("{}111000", "0".repeat(long));
     let wrong = format!("111{}", "0".repeat(long + 3));
-    assert_eq!(played(&[("gear", &gear)], &wrong), ["wrong", "gear 1"]);
+    assert_eq!(
+        played(&[("gear", &gear)], &wrong),
+        ["wrong since 0 ms", "gear 1"]
+    );
 }
 
 #[test]
