@@ -228,10 +228,10 @@ pub struct Predict {
     #[arg(long)]
     pub source: Option<String>,
     /// How many frames to take from a source; without it one, and with buttons no end
-    #[arg(long, value_name = "N", requires = "source")]
+    #[arg(long, value_name = "N", requires = "source", conflicts_with = "paths")]
     pub count: Option<u64>,
     /// A lamp or relay that is on while its label is seen: a pin of the header (PIN:low if low means on); the label may be unknown
-    #[arg(long = "lamp", value_name = "LABEL=PIN", requires = "source", value_parser = Wire::parse)]
+    #[arg(long = "lamp", value_name = "LABEL=PIN", requires = "source", conflicts_with = "paths", value_parser = Wire::parse)]
     pub lamps: Vec<Wire>,
     /// A button that says that the last answer was wrong; a label's button within ten seconds says what it is, and that is learned
     /// as by `fieldhead correct`
