@@ -22,7 +22,7 @@ pub fn read(context: &Context, options: &Read) -> Result<()> {
             break;
         };
         if nth == 0 {
-            let head = "  seq    time s  channel  peak dBFS  RMS dBFS  clipped %";
+            let head = "  seq   time s  ch  peak dBFS  RMS dBFS  clipped %";
             context.out.line(head)?;
         }
         print(context, &window, &levels(&window.samples, channels))?;
@@ -39,7 +39,7 @@ fn print(context: &Context, window: &Window, levels: &[Level]) -> Result<()> {
     for (channel, level) in levels.iter().enumerate() {
         let note = note(level).map_or(String::new(), |note| format!("  {note}"));
         context.out.line(format!(
-            "{:>5}  {:>8.2}  {channel:>7}  {:>9}  {:>8}  {:>9.2}{note}",
+            "{:>5}  {:>7.2}  {channel:>2}  {:>9}  {:>8}  {:>9.2}{note}",
             window.seq,
             window.time_us as f64 / 1e6,
             tenths(level.peak_dbfs),
