@@ -18,7 +18,7 @@ pub fn read(context: &Context, options: &Read) -> Result<()> {
     let mut microphone = Microphone::open(&options.sensor, &context.clock)?;
     let channels = microphone.sound().channels();
     for nth in 0..options.count {
-        let Some(window) = microphone.next()? else {
+        let Some(window) = microphone.window()? else {
             break;
         };
         if nth == 0 {

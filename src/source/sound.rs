@@ -13,7 +13,8 @@ use std::ops::RangeInclusive;
 /// Samples a second: from telephones to the converters of sound cards.
 pub const RATE_HZ: RangeInclusive<u32> = 8_000..=192_000;
 pub const CHANNELS: RangeInclusive<u32> = 1..=8;
-/// At 16 kHz, 16 bits and one channel the longest has 160 kB; at the highest rate, with 32 bits and all channels, 31 MB.
+/// At 16 kHz, 16 bits and one channel the longest has 160 kB; at the highest rate, with 32 bits and all channels, 31 MB, of which up
+/// to four are held: one that is read, one that waits, one that is looked at as bytes and as samples (127 MB measured).
 pub const WINDOW_MS: RangeInclusive<u32> = 20..=5_000;
 
 /// How a sample is written, by the names that FFmpeg has for them.
@@ -145,7 +146,7 @@ impl Microphone {
 
     /// Waits for the next window; `None` when the program ended well. After an error it may be asked again: the program is
     /// started anew.
-    pub fn next(&mut self) -> Result<Option<Window>, SourceError> {
+    pub fn window(&mut self) -> Result<Option<Window>, SourceError> {
         let taken = self.live.take()?;
         Ok(taken.map(|(seq, time_us, shot)| Window {
             seq,
@@ -175,9 +176,9 @@ mod tests {
         let text = "command,format=s16le,rate=8000,channels=2,window_ms=20:head -c 700 /dev/zero";
         let mut microphone = open(text);
         assert_eq!(microphone.sound().channels(), 2);
-        let window = microphone.next().unwrap().unwrap();
+        let window = microphone.window().unwrap().unwrap();
         assert_eq!((window.seq, window.samples), (0, vec![0.0; 320]));
-        assert_eq!(microphone.next().unwrap(), None);
+        assert_eq!(microphone.window().unwrap(), None);
     }
 
     #[test]
@@ -203,7 +204,7 @@ mod tests {
         }
         let quiet = "head -c 640 /dev/zero | tr '\\000' '\\001'";
         let text = format!("command,format=s32le,rate=8000,window_ms=20:sh -c \"{quiet}\"");
-        let window = open(&text).next().unwrap().unwrap();
+        let window = open(&text).window().unwrap().unwrap();
         assert_eq!(window.samples, [0x0101_0101 as f32 / 2_147_483_648.0; 160]);
     }
 
@@ -212,7 +213,7 @@ mod tests {
         let mut flood = open("command,format=s16le,rate=8000,window_ms=20:cat /dev/zero");
         let mut last = None;
         for _ in 0..5 {
-            let window = flood.next().unwrap().unwrap();
+            let window = flood.window().unwrap().unwrap();
             assert!(last < Some(window.seq) && window.samples.len() == 160);
             last = Some(window.seq);
         }
@@ -235,7 +236,7 @@ mod tests {
                 &["exit status: 0, without a window"],
             ),
         ] {
-            let error = open(&format!("{options}:{program}")).next().unwrap_err();
+            let error = open(&format!("{options}:{program}")).window().unwrap_err();
             for part in parts {
                 assert!(error.to_string().contains(part), "{program}: {error}");
             }
@@ -243,8 +244,8 @@ mod tests {
         let mut dies = open(&format!(
             "{options}:sh -c 'head -c 320 /dev/zero; echo gone >&2; exit 1'"
         ));
-        let first = dies.next().unwrap().unwrap();
-        let second = dies.next().unwrap().unwrap();
+        let first = dies.window().unwrap().unwrap();
+        let second = dies.window().unwrap().unwrap();
         assert!(
             first.seq == 0 && second.seq >= 2,
             "{} {}",
