@@ -2,6 +2,7 @@
 
 mod support;
 
+use serde_json::{Value, json};
 use std::fs;
 use support::Bench;
 
@@ -120,6 +121,143 @@ fn every_failure_of_a_device_has_its_exit_code_and_its_cure() {
             !bench.path("other").exists(),
             "{source} left a field behind"
         );
+    }
+}
+
+/// A program that writes samples of sound for `board read`.
+fn microphone(options: &str, script: &str) -> String {
+    format!("command,format=s16le,rate=8000,window_ms=20{options}:sh -c \"{script}\"")
+}
+
+#[test]
+fn a_microphone_is_read_as_levels_of_windows() {
+    let bench = Bench::new();
+    // Two channels, the right one at the end of the scale every other time: 0.5 and 0, then 0.5 and 1.
+    let rows = r"printf '\000\100\000\000\000\100\377\177%.0s' $(seq 80)";
+    let source = microphone(",channels=2", rows);
+    let window = bench.ok(&["board", "read", &source, "--json"]).one();
+    assert_eq!(window["seq"], 0);
+    assert!(window["time_us"].is_u64(), "{window}");
+    let [left, right] = &window["channels"].as_array().unwrap()[..] else {
+        panic!("{window}")
+    };
+    assert_eq!(
+        (&left["peak_dbfs"], &left["rms_dbfs"]),
+        (&json!(-6.0206), &json!(-6.0206))
+    );
+    assert_eq!(
+        (&left["note"], &left["clipped_share"]),
+        (&json!("digital silence"), &json!(0.0))
+    );
+    assert_eq!(
+        (&right["note"], &right["clipped_share"]),
+        (&json!("clipping: lower the gain"), &json!(0.5))
+    );
+    assert_eq!(right["rms_dbfs"], -3.010565);
+    let text = bench.ok(&["board", "read", &source]).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    for (line, parts) in lines.iter().zip([
+        &["peak dBFS", "RMS dBFS"][..],
+        &["-6.0", "digital silence"],
+        &["0.0", "-3.0", "50.00", "clipping"],
+    ]) {
+        assert!(parts.iter().all(|part| line.contains(part)), "{text}");
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn silence_is_no_level_and_a_recording_ends_behind_its_last_whole_window() {
+    let bench = Bench::new();
+    let source = microphone("", "head -c 500 /dev/zero");
+    let silent = bench
+        .ok(&["board", "read", &source, "--count", "9", "--json"])
+        .one();
+    let channel = json!({
+        "peak_dbfs": null, "rms_dbfs": null, "clipped_share": 0.0, "not_finite_share": 0.0, "note": "digital silence",
+    });
+    assert_eq!(silent["channels"], json!([channel]));
+    let floats = "command,format=f32le,rate=8000,window_ms=20:sh -c \"head -c 640 /dev/zero | tr '\\000' '\\377'\"";
+    let strange = bench.ok(&["board", "read", floats, "--json"]).one();
+    assert_eq!(strange["channels"][0]["not_finite_share"], 1.0);
+    assert_eq!(strange["channels"][0]["rms_dbfs"], Value::Null);
+    // A flood is passed over: numbers tell of what was.
+    let flood = microphone("", "cat /dev/zero");
+    let windows = bench
+        .ok(&["board", "read", &flood, "--count", "4", "--json"])
+        .json();
+    assert!(
+        windows.len() == 4 && windows[3]["seq"].as_u64() > Some(3),
+        "{windows:?}"
+    );
+}
+
+#[test]
+fn every_failure_of_a_microphone_has_its_exit_code_and_its_cure() {
+    let bench = Bench::new();
+    let options = "command,format=s16le,rate=8000,window_ms=20";
+    for (source, code, part) in [
+        (
+            format!("{options}:/no/such/program"),
+            4,
+            "there is no program",
+        ),
+        (format!("{options}:/dev/null"), 4, "chmod +x"),
+        (
+            microphone("", "echo no card >&2; exit 7"),
+            4,
+            "exit status: 7, without a window of sound",
+        ),
+        (
+            microphone("", "echo no card >&2; exit 7"),
+            4,
+            "saying: no card",
+        ),
+        (
+            microphone("", "head -c 319 /dev/zero"),
+            4,
+            "without a window of sound",
+        ),
+        (
+            microphone("", "exec >&-; exec sleep 1000"),
+            4,
+            "closed its output and went on",
+        ),
+        (format!("{options}:"), 2, "command:PROGRAM"),
+        (
+            "command,format=s16le,rate=7000:x".into(),
+            2,
+            "rate=8000 to 192000, got 7000",
+        ),
+        ("command,format=s20le:x".into(), 2, "s16le, s32le or f32le"),
+        ("command:true".into(), 2, "gives pictures, not sound"),
+        ("camera".into(), 2, "command,format=s16le:PROGRAM"),
+    ] {
+        bench.refused(&["board", "read", &source], code, part);
+    }
+    let interval = ["board", "read", options, "--interval-ms", "9"];
+    bench.refused(&interval, 2, "--interval-ms is for sensors");
+}
+
+#[test]
+fn sound_is_neither_collected_nor_predicted() {
+    let bench = trained();
+    let source = microphone("", "touch started; cat /dev/zero");
+    let said = "gives sound, and no backbone takes that yet";
+    bench.refused(&["predict", "--source", &source], 2, said);
+    for how in [["--label", "a"], ["--button", "a=GPIO17"]] {
+        let collect = ["--field", "other", "collect", "--source", &source];
+        let args = [&collect[..], &how, &["--board", "raspberry-pi-4"][..]].concat();
+        let args = if how[0] == "--label" {
+            &args[..7]
+        } else {
+            &args[..]
+        };
+        bench.refused(args, 2, said);
+    }
+    for left in ["other", "started"] {
+        assert!(!bench.path(left).exists(), "{left}");
     }
 }
 

@@ -163,7 +163,7 @@ proptest! {
     fn texts_are_parsed_or_refused(text in "\\PC{0,200}") {
         let _ = Card::parse(&text);
         let _ = Settings::parse(&text);
-        for kind in ["camera", "command", ""] {
+        for kind in ["camera", "command", "command,format=s16le,", ""] {
             let _ = source::parse(&format!("{kind}{text}"));
         }
         let opened = source::parse(&format!("line:{text}")).is_ok();

@@ -2,6 +2,7 @@
 
 use super::BoardError;
 use super::reader::{Reader, number_in};
+use crate::source::command::Frames;
 use crate::source::{self, Spec};
 use std::ops::RangeInclusive;
 use toml::{Table, Value};
@@ -186,7 +187,12 @@ fn camera(mut table: Reader<'_>) -> Result<Camera, BoardError> {
             "camera:… or command:… as --source takes it",
             |text| {
                 let parsed = source::parse(text);
-                matches!(parsed, Ok(Spec::Camera(_) | Spec::Command(_))).then(|| text.to_owned())
+                let pictures = match parsed {
+                    Ok(Spec::Camera(_)) => true,
+                    Ok(Spec::Command(spec)) => !matches!(spec.frames, Frames::Sound(_)),
+                    _ => false,
+                };
+                pictures.then(|| text.to_owned())
             },
         )?,
         formats: table.each("formats", &one_of(&FORMATS), |value| {

@@ -201,6 +201,11 @@ fn an_error_names_file_key_what_was_expected_and_what_came() {
             &["camera[0].source", "--source", "\"camera:video0\""],
         ),
         (
+            "\"camera:/dev/video0\"",
+            "\"command,format=s16le:arecord\"",
+            &["camera[0].source", "--source", "arecord"],
+        ),
+        (
             "compatible = []",
             "compatible = []\ngpio = 3",
             &["gpio", "a table", "got 3"],

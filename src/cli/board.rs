@@ -3,6 +3,7 @@
 use super::bench::peak_rss_mb;
 use super::context::Context;
 use super::output::{fit, ms_since, round};
+use super::sound;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use fieldhead::board::check::{self, Bench, Finding, Severity};
@@ -29,12 +30,26 @@ pub enum Verb {
     /// List the boards that are known
     #[command(after_help = "Example: fieldhead board list")]
     List,
-    /// Print what a sensor on the I2C bus says
-    #[command(
-        after_help = "Kinds: tmp105, lm75 (temperature), adxl345 (acceleration, 100 rows a second)\n\nExample: fieldhead board read i2c:1:0x48,kind=tmp105 --count 5"
-    )]
+    /// Print what a sensor on the I2C bus says, or how loud a microphone is
+    #[command(after_help = READ)]
     Read(Read),
 }
+
+const READ: &str = "\
+Kinds: tmp105, lm75 (temperature), adxl345 (acceleration, 100 rows a second)
+
+Sound: any program that writes samples on its standard output, as
+  command,format=F[,rate=HZ][,channels=N][,window_ms=MS]:PROGRAM …
+F is s16le, s32le or f32le; without more it is 16000 Hz, one channel, windows of
+1000 ms. A row is a channel of a window: its peak and root mean square (RMS) in
+dB relative to full scale (dBFS; a sine of full scale has an RMS of -3.01), and
+the share of samples at the ends of the scale. Digital silence is a window of
+equal samples: the microphone is off, muted or not connected.
+
+Examples:
+  fieldhead board read i2c:1:0x48,kind=tmp105 --count 5
+  fieldhead board read --count 5 \\
+    'command,format=s16le,rate=16000:arecord -q -t raw -f S16_LE -r 16000'";
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -51,15 +66,15 @@ pub struct Check {
 
 #[derive(Debug, Args)]
 pub struct Read {
-    /// i2c:BUS:ADDRESS,kind=KIND
+    /// i2c:BUS:ADDRESS,kind=KIND, or command,format=F[,…]:PROGRAM …
     #[arg(value_name = "SENSOR")]
     pub sensor: String,
-    /// How many rows to print
+    /// How many rows to print, of sound how many windows
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub count: u64,
-    /// Time between two readings
-    #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
-    pub interval_ms: u64,
+    /// Time between two readings of a sensor; 250 without it
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub interval_ms: Option<u64>,
 }
 
 /// Something failed that the check looked at.
@@ -71,6 +86,9 @@ pub fn run(context: &Context, options: &Board) -> Result<()> {
     match &options.verb {
         Verb::Check(options) => check(context, options),
         Verb::List => list(context),
+        Verb::Read(options) if options.sensor.starts_with("command") => {
+            sound::read(context, options)
+        }
         Verb::Read(options) => linux::read(context, options),
     }
 }
@@ -264,6 +282,8 @@ mod linux {
     use fieldhead::device::sensor::SensorSpec;
     use serde_json::Map;
 
+    const INTERVAL_MS: u64 = 250;
+
     pub fn check(context: &Context, profile: &Profile, root: &Path) -> Result<Vec<Finding>> {
         let store = context.open_read_only().ok();
         let used = store.and_then(|store| store.photo_bytes().ok());
@@ -286,11 +306,12 @@ mod linux {
         let spec = SensorSpec::parse(&options.sensor)?;
         let mut sensor = spec.start(open_bus(&spec.bus)?)?;
         let channels = sensor.channels();
+        let interval_ms = options.interval_ms.unwrap_or(INTERVAL_MS);
         context.out.line(channels.join(","))?;
         let mut seq = 0;
         while seq < options.count {
             // A sensor that was only just set up has nothing to say yet.
-            std::thread::sleep(Duration::from_millis(options.interval_ms));
+            std::thread::sleep(Duration::from_millis(interval_ms));
             let mut rows = Vec::new();
             sensor.read(&mut rows)?;
             let time_us = (context.clock)();

@@ -95,7 +95,9 @@ fn device(error: &DeviceError) -> u8 {
 
 fn source(error: &SourceError) -> u8 {
     match error {
-        SourceError::Unknown { .. } => USAGE,
+        SourceError::Unknown { .. } | SourceError::Sound { .. } | SourceError::NoSound { .. } => {
+            USAGE
+        }
         SourceError::Live(_) => DEVICE,
         _ => BAD_INPUT,
     }

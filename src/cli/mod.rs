@@ -27,6 +27,7 @@ mod per_class;
 mod predict;
 mod samples;
 mod sets;
+mod sound;
 mod train;
 mod wires;
 

@@ -63,7 +63,7 @@ pub enum DeviceError {
     #[error("the line of pin {pin} failed: {what}; check that nothing else drives it")]
     Line { pin: String, what: String },
     #[error(
-        "the sensor '{text}' is not known: {what}; use i2c:BUS:ADDRESS,kind=tmp105 (or lm75, adxl345)"
+        "the sensor '{text}' is not known: {what}; use i2c:BUS:ADDRESS,kind=tmp105 (or lm75, adxl345), or of a microphone command,format=s16le:PROGRAM …"
     )]
     Unknown { text: String, what: String },
 }

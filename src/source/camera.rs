@@ -6,7 +6,7 @@
 //! Invariant: a frame is handed on only in the layout and size that the driver said it gives.
 
 use super::LiveError;
-use super::live::{Feed, Shot, Step};
+use super::live::{Feed, Form, Shot, Step};
 use crate::preprocess::MAX_ENCODED_BYTES;
 use crate::preprocess::check_size;
 use crate::preprocess::raw::Layout;
@@ -117,6 +117,7 @@ impl<V: Video> Camera<V> {
             return if silent_us > SILENT_US {
                 Err(LiveError::Silent {
                     name: device,
+                    what: self.gives(),
                     seconds: silent_us / 1_000_000,
                 })
             } else {
@@ -136,9 +137,11 @@ impl<V: Video> Camera<V> {
         }
         self.begun = true;
         let shot = Shot {
-            layout,
-            width: mode.width,
-            height: mode.height,
+            form: Form::Picture {
+                layout,
+                width: mode.width,
+                height: mode.height,
+            },
             bytes: packed(bytes, layout, &mode),
         };
         Ok(Step::Shot { shot, overtaken: 0 })

@@ -1,24 +1,24 @@
-//! Any program's standard output as a camera: a stream of JPEG pictures, or raw frames of a given size.
+//! Any program's standard output as a camera or a microphone: a stream of JPEG pictures, raw frames of a given size, or raw sound.
 //!
 //! Owns: what the program and its frames are, and noticing that it died, stalls or floods. Does not own: the process and its pipes
 //! (`program`), when it is started again (`live`).
 //!
-//! Invariant: no more than one picture and one piece of the pipe is held.
+//! Invariant: no more than one picture, or window of sound, and one piece of the pipe is held.
 
 use super::LiveError;
-use super::live::{Feed, Shot, Step};
+use super::live::{Feed, Form, Shot, Step};
 use super::program::Running;
+use super::sound::Sound;
 use crate::preprocess::raw::Layout;
 use nix::poll::poll;
 use std::io::{self, ErrorKind};
-use std::process::ExitStatus;
 
 /// Without a picture for so long, the program is started anew. Starting a camera's pipeline takes some seconds on a Jetson.
 const SILENT_US: u64 = 10_000_000;
 /// How long a program may take to end after it closed its output.
 const ENDING_US: u64 = 1_000_000;
 
-/// What `command[,format=…,width=…,height=…]:PROGRAM …` names.
+/// What `command[,OPTIONS]:PROGRAM …` names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommandSpec {
     /// The program and its arguments; at least the program.
@@ -38,6 +38,8 @@ pub enum Frames {
         height: u32,
         bytes: usize,
     },
+    /// Samples of sound without a header, in windows.
+    Sound(Sound),
 }
 
 impl CommandSpec {
@@ -103,6 +105,7 @@ impl Command {
         if silent_us > self.silent_us {
             return Err(LiveError::Silent {
                 name: format!("'{}'", self.program()),
+                what: self.gives(),
                 seconds: silent_us / 1_000_000,
             });
         }
@@ -127,7 +130,11 @@ impl Command {
                 if status.success() && running.begun {
                     return Ok(Step::Ended);
                 }
-                Err(died(told(status, running.begun), running.said()))
+                let told = match running.begun {
+                    true => status.to_string(),
+                    false => format!("{status}, without a {}", self.gives()),
+                };
+                Err(died(told, running.said()))
             }
             None if waited_us > ENDING_US => {
                 let status = "it closed its output and went on".to_owned();
@@ -142,21 +149,25 @@ impl Command {
     }
 
     fn shot(&self, bytes: Vec<u8>) -> Shot {
-        let (layout, width, height) = match self.spec.frames {
-            Frames::Mjpeg => (Layout::Mjpeg, 0, 0),
+        let form = match self.spec.frames {
+            Frames::Mjpeg => Form::Picture {
+                layout: Layout::Mjpeg,
+                width: 0,
+                height: 0,
+            },
             Frames::Raw {
                 layout,
                 width,
                 height,
                 ..
-            } => (layout, width, height),
+            } => Form::Picture {
+                layout,
+                width,
+                height,
+            },
+            Frames::Sound(_) => Form::Sound,
         };
-        Shot {
-            layout,
-            width,
-            height,
-            bytes,
-        }
+        Shot { form, bytes }
     }
 
     fn program(&self) -> String {
@@ -181,22 +192,27 @@ impl Feed for Command {
         // On an error the program went with what was taken out.
         self.read(now_us).unwrap_or_else(Step::Failed)
     }
-}
 
-fn told(status: ExitStatus, begun: bool) -> String {
-    let how = status.to_string();
-    match begun {
-        true => how,
-        false => format!("{how}, without a picture"),
+    fn gives(&self) -> &'static str {
+        match self.spec.frames {
+            Frames::Sound(_) => "window of sound",
+            Frames::Mjpeg | Frames::Raw { .. } => "picture",
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::sound::Encoding;
     use super::*;
 
     /// A JPEG of the least length that is one by its markers.
     const JPEG: &str = r"\377\330\377\331";
+    const JPEG_FORM: Form = Form::Picture {
+        layout: Layout::Mjpeg,
+        width: 0,
+        height: 0,
+    };
 
     fn shell(script: &str, frames: Frames) -> Command {
         let words = ["sh", "-c", script].map(str::to_owned).to_vec();
@@ -210,6 +226,11 @@ mod tests {
             height: 8,
             bytes,
         }
+    }
+
+    /// Windows of 320 bytes.
+    fn sound() -> Frames {
+        Frames::Sound(Sound::new(Encoding::S16le, 8_000, 1, 20).unwrap())
     }
 
     /// Steps until something comes of it, at a standing clock.
@@ -237,8 +258,8 @@ mod tests {
             panic!()
         };
         assert_eq!(
-            (shot.layout, &*shot.bytes),
-            (Layout::Mjpeg, &b"\xff\xd8\xff\xd9"[..])
+            (shot.form, &*shot.bytes),
+            (JPEG_FORM, &b"\xff\xd8\xff\xd9"[..])
         );
         assert!(matches!(outcome(&mut command), Step::Ended));
     }
@@ -317,6 +338,26 @@ mod tests {
     }
 
     #[test]
+    fn a_microphone_that_stalls_within_a_window_is_told_and_started_again() {
+        let mut command = shell("head -c 479 /dev/zero; exec sleep 1000", sound());
+        for _ in 0..2 {
+            let Step::Shot { shot, overtaken } = outcome(&mut command) else {
+                panic!()
+            };
+            assert_eq!(
+                (shot.form, shot.bytes.len(), overtaken),
+                (Form::Sound, 320, 0)
+            );
+            let Step::Failed(error) = command.step(SILENT_US + 1) else {
+                panic!()
+            };
+            let said = error.to_string();
+            assert!(said.contains("no window of sound for 10 s"), "{said}");
+            assert!(command.running.is_none());
+        }
+    }
+
+    #[test]
     fn a_program_that_floods_is_told_within_a_bound_and_frames_are_passed_over() {
         let mut command = shell("cat /dev/zero", Frames::Mjpeg);
         let error = failure(&mut command);
@@ -332,18 +373,20 @@ mod tests {
 
     #[test]
     fn a_program_that_closes_its_output_and_goes_on_is_ended() {
-        let mut command = shell("exec >&-; sleep 1000", Frames::Mjpeg);
-        while command
-            .running
-            .as_ref()
-            .is_none_or(|r| r.closed_us.is_none())
-        {
-            assert!(matches!(command.step(0), Step::Nothing));
+        for frames in [Frames::Mjpeg, sound()] {
+            let mut command = shell("exec >&-; sleep 1000", frames);
+            while command
+                .running
+                .as_ref()
+                .is_none_or(|r| r.closed_us.is_none())
+            {
+                assert!(matches!(command.step(0), Step::Nothing));
+            }
+            let Step::Failed(error) = command.step(ENDING_US + 1) else {
+                panic!()
+            };
+            assert!(error.to_string().contains("went on"), "{error}");
         }
-        let Step::Failed(error) = command.step(ENDING_US + 1) else {
-            panic!()
-        };
-        assert!(error.to_string().contains("went on"), "{error}");
     }
 
     #[test]

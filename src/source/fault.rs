@@ -1,4 +1,4 @@
-//! What can go wrong with a device or a program that gives pictures.
+//! What can go wrong with a device or a program that gives pictures or sound.
 
 use crate::preprocess::PreprocessError;
 use std::io;
@@ -43,8 +43,12 @@ pub enum LiveError {
     NoBandwidth { device: String },
     #[error("{device} was unplugged; plug it in again")]
     Unplugged { device: String },
-    #[error("{name} gave no picture for {seconds} s; check that it is on, and its cable")]
-    Silent { name: String, seconds: u64 },
+    #[error("{name} gave no {what} for {seconds} s; check that it is on, and its cable")]
+    Silent {
+        name: String,
+        what: &'static str,
+        seconds: u64,
+    },
     #[error("{name} gives frames that are no pictures: {source}")]
     Broken {
         name: String,

@@ -1,4 +1,4 @@
-//! A device that gives pictures on its own time: the latest one wins.
+//! A device that gives pictures, or windows of sound, on its own time: the latest one wins.
 //!
 //! Owns: the thread that reads a device or a program ([`Feed`]) one step at a time, the one picture that waits for whoever asks
 //! next, and starting again after a failure. Does not own: how a step is done (`camera`, `command`).
@@ -26,25 +26,33 @@ const SHORTEST_GAP_US: u64 = 4_000;
 /// Raw frames in a row that are no pictures, before that is an error: a second of a camera's.
 const BROKEN_FRAMES: u32 = 30;
 
-/// A frame as it was read.
+/// A frame, or a window, as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shot {
-    pub(super) layout: Layout,
-    pub(super) width: u32,
-    pub(super) height: u32,
+    pub(super) form: Form,
     pub(super) bytes: Vec<u8>,
 }
 
-impl Shot {
-    fn payload(self) -> Result<Payload, PreprocessError> {
-        Ok(match self.layout {
-            Layout::Mjpeg => Payload::Encoded(complete(self.bytes)),
-            layout => {
-                let image = raw::to_image(layout, self.width, self.height, &self.bytes)?;
-                Payload::Decoded(image)
-            }
-        })
-    }
+/// What the bytes of a shot are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Form {
+    Picture {
+        layout: Layout,
+        width: u32,
+        height: u32,
+    },
+    Sound,
+}
+
+fn payload(
+    layout: Layout,
+    (width, height): (u32, u32),
+    bytes: Vec<u8>,
+) -> Result<Payload, PreprocessError> {
+    Ok(match layout {
+        Layout::Mjpeg => Payload::Encoded(complete(bytes)),
+        layout => Payload::Decoded(raw::to_image(layout, width, height, &bytes)?),
+    })
 }
 
 /// What one step of reading came to.
@@ -63,6 +71,11 @@ pub(super) enum Step {
 /// A device or a program, read one step at a time. A step takes at most some tenths of a second.
 pub(super) trait Feed: Send {
     fn step(&mut self, now_us: u64) -> Step;
+
+    /// What it gives one of, for errors.
+    fn gives(&self) -> &'static str {
+        "picture"
+    }
 }
 
 /// What the reader and the one who asks share.
@@ -109,6 +122,7 @@ impl Shared {
 /// A source on a thread of its own.
 pub(super) struct Live {
     name: String,
+    gives: &'static str,
     shared: Arc<Shared>,
     reader: Option<JoinHandle<()>>,
     patience: Duration,
@@ -125,6 +139,7 @@ impl Live {
     ) -> Result<Live, SourceError> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
+        let gives = feed.gives();
         let reader = std::thread::Builder::new()
             .name("source".into())
             .spawn(move || read(feed, &theirs, &clock))
@@ -134,6 +149,7 @@ impl Live {
             })?;
         Ok(Live {
             name,
+            gives,
             shared,
             reader: Some(reader),
             patience,
@@ -141,7 +157,8 @@ impl Live {
         })
     }
 
-    fn take(&mut self) -> Result<Option<(u64, u64, Shot)>, LiveError> {
+    /// Waits for what comes next: its number, its time and itself; `None` at the end.
+    pub(super) fn take(&mut self) -> Result<Option<(u64, u64, Shot)>, LiveError> {
         let begun = self.begun;
         let mut slot = self.shared.wait(self.patience, |slot| {
             slot.waiting.is_some() || slot.ended || (!begun && slot.failed.is_some())
@@ -156,6 +173,7 @@ impl Live {
         }
         Err(slot.failed.take().unwrap_or(LiveError::Silent {
             name: self.name.clone(),
+            what: self.gives,
             seconds: self.patience.as_secs(),
         }))
     }
@@ -169,7 +187,16 @@ impl Source for Live {
             let Some((seq, time_us, shot)) = self.take()? else {
                 return Ok(None);
             };
-            match shot.payload() {
+            let Form::Picture {
+                layout,
+                width,
+                height,
+            } = shot.form
+            else {
+                let text = self.name.clone();
+                return Err(SourceError::Sound { text });
+            };
+            match payload(layout, (width, height), shot.bytes) {
                 Ok(payload) => {
                     return Ok(Some(Frame {
                         seq,
@@ -274,9 +301,11 @@ mod tests {
     fn grey(level: u8) -> Step {
         Step::Shot {
             shot: Shot {
-                layout: Layout::Grey,
-                width: 8,
-                height: 8,
+                form: Form::Picture {
+                    layout: Layout::Grey,
+                    width: 8,
+                    height: 8,
+                },
                 bytes: vec![level; 64],
             },
             overtaken: 0,
@@ -370,9 +399,11 @@ mod tests {
     fn a_broken_frame_is_passed_over_and_many_in_a_row_are_an_error() {
         let broken = || Step::Shot {
             shot: Shot {
-                layout: Layout::Yuyv,
-                width: 8,
-                height: 8,
+                form: Form::Picture {
+                    layout: Layout::Yuyv,
+                    width: 8,
+                    height: 8,
+                },
                 bytes: vec![0; 7],
             },
             overtaken: 0,

@@ -1,22 +1,25 @@
-//! Sources: where pictures come from.
+//! Sources: where pictures come from, and sound.
 //!
 //! Owns: reading pictures from files and folders ([`folder`]), from cameras ([`camera`]) and other programs ([`command`]), and drawing
-//! them ([`line`]); what gives frames one after the other stands behind one seam ([`Source`]). Does not own: decoding or fitting them
-//! (`preprocess`).
+//! them ([`line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound are listened
+//! to ([`sound`], [`level`]); no backbone takes it yet. Does not own: decoding or fitting pictures (`preprocess`).
 //!
 //! Invariant: a source is bounded in memory: one picture at a time (two of a device: one waits, one is being read), and none larger
-//! than [`crate::preprocess::MAX_ENCODED_BYTES`] or [`crate::preprocess::MAX_PIXELS`].
+//! than [`crate::preprocess::MAX_ENCODED_BYTES`] or [`crate::preprocess::MAX_PIXELS`]; of sound, one window of those that [`sound`]
+//! allows.
 
 pub mod camera;
 pub mod command;
 mod fault;
 pub mod folder;
+pub mod level;
 pub mod line;
 mod live;
 mod mjpeg;
 mod parse;
 mod program;
 mod simulated;
+pub mod sound;
 #[cfg(test)]
 mod tests;
 #[cfg(target_os = "linux")]
@@ -28,7 +31,7 @@ pub use simulated::LineSource;
 
 use crate::preprocess::Image;
 use camera::CameraSpec;
-use command::{Command, CommandSpec};
+use command::{Command, CommandSpec, Frames};
 use live::{Live, PATIENCE};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,6 +65,14 @@ pub enum SourceError {
         "the source '{text}' is not known: {what}; use file:PATH, camera[:DEVICE], command:PROGRAM … or line:SEED"
     )]
     Unknown { text: String, what: String },
+    #[error(
+        "'{text}' gives sound, and no backbone takes that yet, only pictures; `fieldhead board read` says how loud it is, camera or command:PROGRAM … gives pictures"
+    )]
+    Sound { text: String },
+    #[error(
+        "'{text}' gives pictures, not sound; see them with `fieldhead predict --source`, or name a program that writes samples: command,format=s16le,rate=16000:PROGRAM …"
+    )]
+    NoSound { text: String },
     #[error(transparent)]
     Live(#[from] LiveError),
 }
@@ -122,6 +133,9 @@ pub fn open(text: &str, clock: &Clock) -> Result<Opened, SourceError> {
         }
         Spec::Line(line) => Ok(Opened::Frames(line)),
         Spec::Camera(spec) => Ok(Opened::Live(open_camera(spec, clock)?)),
+        Spec::Command(spec) if matches!(spec.frames, Frames::Sound(_)) => {
+            Err(SourceError::Sound { text: text.into() })
+        }
         Spec::Command(spec) => {
             let name = format!("command:{}", spec.program());
             let live = Live::start(name, Command::new(spec), clock.clone(), PATIENCE)?;

@@ -7,6 +7,7 @@ use super::camera::{CameraSpec, DEFAULT_DEVICE};
 use super::command::{CommandSpec, Frames};
 use super::line::{Light, Line, Part};
 use super::simulated::LineSource;
+use super::sound::{Encoding, Sound};
 use super::{SourceError, Spec};
 use crate::preprocess::check_size;
 use crate::preprocess::raw::Layout;
@@ -80,6 +81,11 @@ fn camera(rest: &str) -> Result<CameraSpec, String> {
         }
     };
     let options = Options::parse(options)?;
+    if options.sound()?.is_some() {
+        return Err(
+            "a camera gives no sound; name a program: command,format=s16le:arecord …".into(),
+        );
+    }
     Ok(CameraSpec {
         device: device.into(),
         size: options.size()?,
@@ -95,6 +101,10 @@ fn command(rest: &str) -> Result<CommandSpec, String> {
     let words = words(line)?;
     if words.first().is_none_or(String::is_empty) {
         return Err(expected.into());
+    }
+    if let Some(sound) = options.sound()? {
+        let frames = Frames::Sound(sound);
+        return Ok(CommandSpec { words, frames });
     }
     let frames = match (options.layout.unwrap_or(Layout::Mjpeg), options.size()?) {
         (Layout::Mjpeg, None) => Frames::Mjpeg,
@@ -125,6 +135,11 @@ struct Options {
     width: Option<u32>,
     height: Option<u32>,
     layout: Option<Layout>,
+    /// A format of sound.
+    encoding: Option<Encoding>,
+    rate_hz: Option<u32>,
+    channels: Option<u32>,
+    window_ms: Option<u32>,
 }
 
 impl Options {
@@ -134,15 +149,45 @@ impl Options {
             match field.split_once('=') {
                 Some(("width", value)) => options.width = Some(side(value)?),
                 Some(("height", value)) => options.height = Some(side(value)?),
-                Some(("format", value)) => options.layout = Some(layout(value)?),
+                Some(("format", value)) => match Encoding::named(value) {
+                    Some(encoding) => options.encoding = Some(encoding),
+                    None => options.layout = Some(layout(value)?),
+                },
+                Some(("rate", value)) => options.rate_hz = Some(whole(value)?),
+                Some(("channels", value)) => options.channels = Some(whole(value)?),
+                Some(("window_ms", value)) => options.window_ms = Some(whole(value)?),
                 _ => {
                     return Err(format!(
-                        "'{field}' is not an option; expected width=, height= or format="
+                        "'{field}' is not an option; expected width=, height= or format=, and of sound rate=, channels= or window_ms="
                     ));
                 }
             }
         }
         Ok(options)
+    }
+
+    /// A microphone's usual 16 kHz, one channel, and windows of a second where nothing else is said.
+    fn sound(&self) -> Result<Option<Sound>, String> {
+        let numbers = [self.rate_hz, self.channels, self.window_ms];
+        let Some(encoding) = self.encoding else {
+            return match numbers {
+                [None, None, None] => Ok(None),
+                _ => {
+                    Err("rate, channels and window_ms go with format=s16le, s32le or f32le".into())
+                }
+            };
+        };
+        if self.layout.is_some() || self.width.is_some() || self.height.is_some() {
+            return Err("sound has no width, no height and one format".into());
+        }
+        let [rate_hz, channels, window_ms] = numbers;
+        Sound::new(
+            encoding,
+            rate_hz.unwrap_or(16_000),
+            channels.unwrap_or(1),
+            window_ms.unwrap_or(1_000),
+        )
+        .map(Some)
     }
 
     fn size(&self) -> Result<Option<(u32, u32)>, String> {
@@ -157,6 +202,11 @@ impl Options {
     }
 }
 
+fn whole(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| format!("expected a whole number, got '{text}'"))
+}
+
 fn side(text: &str) -> Result<u32, String> {
     text.parse()
         .map_err(|_| format!("expected a number of pixels, got '{text}'"))
@@ -169,7 +219,7 @@ fn layout(text: &str) -> Result<Layout, String> {
         "rgb" => Ok(Layout::Rgb24),
         "grey" => Ok(Layout::Grey),
         other => Err(format!(
-            "expected format=yuyv, mjpeg, rgb or grey, got '{other}'"
+            "expected format=yuyv, mjpeg, rgb or grey, or for sound s16le, s32le or f32le, got '{other}'"
         )),
     }
 }
@@ -207,6 +257,8 @@ fn words(text: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::option;
+    use proptest::prelude::*;
 
     fn refused(text: &str) -> String {
         match parse(text) {
@@ -252,6 +304,39 @@ mod tests {
         assert_eq!(command("command:x ''").words, ["x", ""]);
     }
 
+    proptest! {
+        #[test]
+        fn sound_is_what_its_options_say_or_is_refused_out_of_bounds(
+            name in "s16le|s32le|f32le",
+            rate_hz in option::of(0u32..400_000),
+            channels in option::of(0u32..12),
+            window_ms in option::of(0u32..7_000),
+            backwards: bool,
+        ) {
+            let fields = [("rate", rate_hz), ("channels", channels), ("window_ms", window_ms)];
+            let mut options: Vec<String> = fields
+                .iter()
+                .filter_map(|(name, value)| value.map(|value| format!("{name}={value}")))
+                .collect();
+            options.push(format!("format={name}"));
+            if backwards {
+                options.reverse();
+            }
+            let parsed = parse(&format!("command,{}:arecord -t raw", options.join(",")));
+            let encoding = Encoding::named(&name).unwrap();
+            let [rate_hz, channels, window_ms] =
+                [rate_hz.unwrap_or(16_000), channels.unwrap_or(1), window_ms.unwrap_or(1_000)];
+            match (parsed, Sound::new(encoding, rate_hz, channels, window_ms)) {
+                (Ok(Spec::Command(spec)), Ok(sound)) => {
+                    prop_assert_eq!(spec.frames, Frames::Sound(sound));
+                    prop_assert_eq!(spec.words, ["arecord", "-t", "raw"]);
+                }
+                (Err(SourceError::Unknown { what, .. }), Err(said)) => prop_assert_eq!(what, said),
+                _ => prop_assert!(false, "{:?}", options),
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_understood_is_refused_with_what_was_expected() {
         for (text, part) in [
@@ -278,6 +363,40 @@ mod tests {
             ("command,format=rgb:a", "need their size"),
             ("command,width=64,height=64:a", "themselves"),
             ("command,colour=1:a", "colour=1"),
+            ("command,rate=8000:a", "go with format=s16le"),
+            (
+                "command,format=rgb,width=8,height=8,rate=8000:a",
+                "go with format=s16le",
+            ),
+            (
+                "command,format=s16le,rate=7999:a",
+                "rate=8000 to 192000, got 7999",
+            ),
+            ("command,format=s16le,rate=192001:a", "got 192001"),
+            (
+                "command,format=s16le,rate=16kHz:a",
+                "whole number, got '16kHz'",
+            ),
+            ("command,format=s32le,rate=-1:a", "whole number, got '-1'"),
+            ("command,format=s16le,rate=99999999999:a", "whole number"),
+            (
+                "command,format=f32le,channels=0:a",
+                "channels=1 to 8, got 0",
+            ),
+            (
+                "command,format=s16le,channels=9:a",
+                "channels=1 to 8, got 9",
+            ),
+            (
+                "command,format=s16le,window_ms=19:a",
+                "window_ms=20 to 5000, got 19",
+            ),
+            ("command,format=s16le,window_ms=5001:a", "got 5001"),
+            ("command,format=s16le,width=8,height=8:a", "no width"),
+            ("command,format=s16le,format=rgb:a", "one format"),
+            ("command,format=s24le:a", "s32le or f32le, got 's24le'"),
+            ("command,format=s16le:", "command:PROGRAM"),
+            ("camera,format=s16le", "gives no sound"),
         ] {
             let error = refused(text);
             assert!(error.contains(part), "{text}: {error}");

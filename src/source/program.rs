@@ -32,7 +32,7 @@ pub(super) struct Running {
     buffer: Vec<u8>,
     frames: Cutter,
     pub(super) said: Vec<u8>,
-    /// When the last picture came, or the program was started.
+    /// When the last picture or window came, or the program was started.
     pub(super) last_us: u64,
     pub(super) begun: bool,
     /// When its output ended.
@@ -65,6 +65,10 @@ impl Running {
                 Frames::Mjpeg => Cutter::Mjpeg(Splitter::new(MAX_ENCODED_BYTES)),
                 Frames::Raw { bytes, .. } => Cutter::Raw {
                     bytes,
+                    frame: Vec::new(),
+                },
+                Frames::Sound(sound) => Cutter::Raw {
+                    bytes: sound.bytes(),
                     frame: Vec::new(),
                 },
             },
@@ -164,12 +168,16 @@ impl Drop for Running {
     }
 }
 
-/// Frames of `bytes` bytes each.
+/// Frames, or windows, of `bytes` bytes each.
 fn cut_raw(frame: &mut Vec<u8>, bytes: usize, mut piece: &[u8]) -> Cut {
     let mut cut = Cut::default();
     while !piece.is_empty() {
         let missing = bytes.saturating_sub(frame.len()).max(1);
         let (part, rest) = piece.split_at(missing.min(piece.len()));
+        if frame.is_empty() {
+            // Grown by doubling, it would hold up to twice as much.
+            frame.reserve_exact(bytes);
+        }
         frame.extend_from_slice(part);
         piece = rest;
         if frame.len() >= bytes {
