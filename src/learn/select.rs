@@ -88,8 +88,7 @@ pub fn select(samples: &Samples, request: &Request) -> Result<Choice, LearnError
         .collect::<Result<_, LearnError>>()?;
     let candidates: Vec<Candidate> = candidates.into_iter().flatten().collect();
     let tried = candidates.len();
-    let best =
-        best(candidates, plain(samples) == Normalization::None).ok_or(HeadError::NotFinite)?;
+    let best = best(candidates).ok_or(HeadError::NotFinite)?;
     let why = format!(
         "{} on {} features with penalty {:.3e}: the best held-out log-loss of {tried} settings",
         best.settings.kind, best.settings.normalization, best.settings.penalty
@@ -137,33 +136,19 @@ fn plain(samples: &Samples) -> Normalization {
     }
 }
 
-/// The lowest loss; of prototype and LDA only when it is lower by more than [`MARGIN`] allows for chance, or, of numbers of either
-/// sign, when more of its answers are right: on five sets of sensors, 5 and 20 samples a class, eight draws, that is 95.0 where the
-/// loss alone gives 94.7 %; on two of photos it is worth nothing.
-fn best(candidates: Vec<Candidate>, signed: bool) -> Option<Candidate> {
+/// The lowest loss; of prototype and LDA only when it is lower by more than [`MARGIN`] allows for chance.
+fn best(candidates: Vec<Candidate>) -> Option<Candidate> {
     let lowest = |some: Vec<Candidate>| some.into_iter().min_by(|a, b| a.loss.total_cmp(&b.loss));
     let (bold, plain) = candidates.into_iter().partition(|one: &Candidate| {
         matches!(one.settings.kind, HeadKind::Prototype | HeadKind::Lda)
     });
     match (lowest(plain), lowest(bold)) {
         (Some(plain), Some(bold)) => {
-            let more = signed && right(&bold.held_out) > right(&plain.held_out);
             let sure = standard_errors(&bold.held_out, &plain.held_out) > MARGIN;
-            Some(if more || sure { bold } else { plain })
+            Some(if sure { bold } else { plain })
         }
         (plain, bold) => plain.or(bold),
     }
-}
-
-/// Weight of the answers that are right.
-fn right(held_out: &[HeldOut]) -> f64 {
-    let right = |one: &&HeldOut| {
-        let own = one.scores[one.label];
-        (0..)
-            .zip(&one.scores)
-            .all(|(class, &x)| x < own || class == one.label)
-    };
-    held_out.iter().filter(right).map(|one| one.weight).sum()
 }
 
 /// Standard errors by which the loss of `one` is lower than that of `other`, on the same held-out samples in the same order.
