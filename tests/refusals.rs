@@ -295,17 +295,21 @@ fn results_that_cannot_be_written_are_an_error_and_those_nobody_reads_are_not() 
 #[test]
 fn a_field_has_one_writer_and_any_number_of_readers() {
     let bench = Bench::new();
-    bench.ok(&[
-        "collect", "--label", "a", "--source", "line:1", "--count", "1",
-    ]);
+    bench.photos("train", 4, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["backbones", "--rank"]);
+    let more = ["collect", "--label", "b", "--source", "line:2"];
     let held = fieldhead::store::Store::open(&bench.path("field")).unwrap();
-    bench.refused(
-        &["collect", "--label", "b", "--source", "line:2"],
-        5,
-        "in use",
-    );
+    bench.refused(&more, 5, "in use");
+    for look in [
+        &["samples"][..],
+        &["samples", "--suspect"],
+        &["backbones", "--rank"],
+    ] {
+        bench.ok(look);
+    }
     drop(held);
-    bench.ok(&["collect", "--label", "b", "--source", "line:2"]);
+    bench.ok(&more);
 }
 
 #[test]

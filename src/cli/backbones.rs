@@ -77,7 +77,7 @@ const RUNS: usize = 9;
 const BEYOND_CHANCE: f64 = 2.0;
 
 fn rank(context: &Context) -> Result<()> {
-    let store = context.open()?;
+    let store = context.open_to_look()?;
     let (mut ranked, mut unseen) = (Vec::new(), Vec::new());
     for found in find::installed(&context.search) {
         let name = found.card.name.clone();

@@ -146,6 +146,15 @@ impl Context {
         Ok(Store::open_read_only(&self.folder)?)
     }
 
+    /// Opens the field for what seldom has to store anything: for writing, or, beside a writer and on a disk that takes nothing, for
+    /// reading.
+    pub fn open_to_look(&self) -> Result<Store> {
+        match Store::open(&self.folder) {
+            Err(StoreError::InUse(_) | StoreError::ReadOnly(_)) => self.open_read_only(),
+            other => Ok(other?),
+        }
+    }
+
     /// Opens the field, making it with the settings of this call when it is not there.
     pub fn create(&self) -> Result<Store> {
         let store = Store::create(&self.folder, now_us())?;

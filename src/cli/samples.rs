@@ -49,7 +49,7 @@ fn list(context: &Context) -> Result<()> {
 
 /// Samples whose label the others contradict, worst first.
 fn suspicious(context: &Context, options: &SamplesOptions) -> Result<()> {
-    let store = context.open()?;
+    let store = context.open_to_look()?;
     let recipe = match (context.settings.fit, store.current_head()) {
         // As the head in use sees them, where that was chosen on the samples.
         (None, Ok((_, head))) if head.native => head.recipe,
