@@ -26,6 +26,8 @@ const WAITING: usize = 64;
 /// Frames that are kept for a press to mean. A press is told 12 to 16 ms after it began (`device::button`), and once what is in work then
 /// is decided; a live source gives a frame every 4 ms at most. So up to five may be younger than the one that was meant.
 const KEPT: usize = 6;
+/// Frames that were overtaken so long ago are let go, however few they are: a large one takes as much memory as all else.
+const OVERTAKEN_US: u64 = 100_000;
 
 /// What somebody says of the answers.
 #[derive(Debug, PartialEq)]
@@ -115,6 +117,13 @@ impl<T> Lately<T> {
             self.decided.pop_front();
         }
         self.decided.push_back((at_us, Rc::new(it)));
+        let overtaken = |kept: &VecDeque<(u64, _)>| {
+            let next = kept.get(1);
+            next.is_some_and(|(next_us, _)| next_us + OVERTAKEN_US < at_us)
+        };
+        while overtaken(&self.decided) {
+            self.decided.pop_front();
+        }
     }
 
     /// What is wrong by a press that began at that time; nothing where it began before all that is kept.
@@ -178,7 +187,7 @@ fn told_wrong(context: &Context, frame: Option<&Frame>) -> Result<()> {
             "{name}: wrong; press the button of what it is within {seconds} s"
         ))?,
         None => context.out.note(
-            "'wrong' was pressed before anything that is at hand was decided: nothing is corrected",
+            "what was decided when 'wrong' was pressed is not at hand: nothing is corrected; press again",
         ),
     }
     Ok(())
@@ -212,7 +221,7 @@ fn corrected(
             let why = error.to_string();
             context
                 .out
-                .json(&json!({"wrong": frame.seq, "label": label, "error": why}))?;
+                .json(&json!({"not_corrected": frame.seq, "label": label, "error": why}))?;
             context
                 .out
                 .note(format!("{name}: not learned as {label}: {why}"));

@@ -30,10 +30,10 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let source = options.source.as_deref();
     let opened = source.map(|text| source::open(text, &context.clock));
     match opened.transpose()? {
-        Some(Opened::Files(_)) if options.wrong.is_some() => Err(Usage(
-            "buttons go with a camera, a command or a line, not with files".into(),
-        )
-        .into()),
+        Some(Opened::Files(_)) if options.wrong.is_some() || !options.lamps.is_empty() => Err(
+            Usage("buttons and lamps go with a camera, a command or a line, not with files".into())
+                .into(),
+        ),
         Some(Opened::Files(mut paths)) => {
             paths.truncate(limit(options.count));
             files(context, &embedder, &reading, &paths)

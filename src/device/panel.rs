@@ -53,16 +53,18 @@ impl<P: InputPin> Panel<P> {
             self.corrects_until_us = Some(now_us.saturating_add(CORRECTION_US));
             asked.push(Action::Wrong { since_us });
         }
+        // A correction does not wait for another button, which may be stuck, to be let go.
+        let corrects = &mut self.corrects_until_us;
+        corrects.take_if(|until| *until <= now_us);
         for (at, (label, button)) in self.labels.iter_mut().enumerate() {
             let event = button.poll(now_us)?;
             let free = self.collecting.is_none();
             match event {
+                Some(Event::Pressed { .. }) if corrects.take().is_some() => {
+                    asked.push(Action::Correct { label });
+                    continue;
+                }
                 Some(Event::Pressed { .. }) if free => {
-                    let until = self.corrects_until_us.take();
-                    if until.is_some_and(|until| now_us < until) {
-                        asked.push(Action::Correct { label });
-                        continue;
-                    }
                     self.presses += 1;
                     self.collecting = Some(at);
                 }

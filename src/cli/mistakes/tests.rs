@@ -52,6 +52,18 @@ fn the_second_of_two_presses_counts_and_what_is_meant_stays_while_others_are_dec
     assert_eq!(lately.wrong(250), None);
 }
 
+#[test]
+fn a_frame_that_was_overtaken_long_ago_is_let_go() {
+    let mut lately = Lately::new();
+    lately.decide(1, 0);
+    lately.decide(2, 300_000);
+    // A press that began before the second was decided may still be told.
+    assert_eq!(lately.wrong(290_000), Some(&1));
+    lately.decide(3, 600_000);
+    assert_eq!(lately.decided.len(), 2);
+    assert_eq!(lately.wrong(590_000), Some(&2));
+}
+
 /// Pins that are pressed where the text has a 1, a look a digit; the line of the first fails at the look behind its last.
 fn panel(wrong: &str, gear: &str) -> (Panel<Mock>, [Mock; 2]) {
     let looks = |levels: &str| -> Vec<Transaction> {
