@@ -5,7 +5,7 @@
 //! `eˣ = 2ᵏ eʳ` with `k = round(x / ln 2)` and `r = x − k ln 2`, ln 2 taken off in two parts (Cody and Waite, Software Manual for the
 //! Elementary Functions, 1980); `eʳ` for `|r| ≤ ln 2 / 2` is its Taylor polynomial as far as the type can hold.
 
-/// `eˣ` for `x ≤ 0`, to 2 units in the last place; 0 where it is below the smallest normal number. NaN stays NaN.
+/// `eˣ` for `x ≤ 0`, to 2 units in the last place; 0 below −87, where it would soon be no normal number. NaN stays NaN.
 #[inline(always)]
 pub fn exp_f32(x: f32) -> f32 {
     /// 1.5 · 2²³: what is added to it is rounded to a whole number, which its low bits then hold.
@@ -40,7 +40,7 @@ pub fn exp_f32(x: f32) -> f32 {
     }
 }
 
-/// The same in f64.
+/// The same in f64; 0 below −708.
 #[inline(always)]
 pub fn exp_f64(x: f64) -> f64 {
     const ROUND: f64 = 6_755_399_441_055_744.0;

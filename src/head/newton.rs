@@ -10,6 +10,8 @@ use super::softmax::{Problem, Slope};
 
 /// Bound for hostile inputs; real ones take 4 to 12 steps.
 const MAX_STEPS: usize = 60;
+/// A step that wins less than this share of the gap is the last: the next ones win less still, and rounding is as large.
+const NOTHING: f64 = 0.01;
 /// A step must bring this share of what its slope promises (Armijo).
 const PROMISE: f64 = 1e-4;
 const HALVINGS: usize = 30;
@@ -95,8 +97,12 @@ pub fn minimize(problem: &Problem<'_>, at: &mut Point, penalty: f64, gap: f64) -
         at.add(length, &step);
         add(&mut logits, length, &along);
         slope = moved;
+        let won = outcome.objective - objective;
         outcome.objective = objective;
         outcome.steps += 1;
+        if won <= NOTHING * gap * objective {
+            break;
+        }
     }
     outcome
 }
@@ -134,4 +140,47 @@ fn shorten(
         length /= 2.0;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::head::softmax::{GAP, Problem, Space};
+    use crate::head::{ClassWeights, Samples};
+    use crate::random::SplitMix64;
+
+    /// Two classes of unit rows that a plane tells apart, `width` numbers each.
+    fn separable(n: usize, width: usize) -> Samples {
+        let mut random = SplitMix64::new(3);
+        let mut rows = Vec::new();
+        for i in 0..n {
+            let mut row: Vec<f32> = (0..width).map(|_| random.below(1000) as f32).collect();
+            row[0] = if i % 2 == 0 { 1000.0 } else { -1000.0 };
+            let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            rows.extend(row.iter().map(|x| x / length));
+        }
+        let labels = (0..n as u32).map(|i| i % 2).collect();
+        let names = vec!["a".into(), "b".into()];
+        Samples::new(width, rows, labels, names, (0..n as u64).collect()).unwrap()
+    }
+
+    #[test]
+    fn sure_classes_do_not_stall_the_search() {
+        for (n, width) in [(40, 100), (200, 20)] {
+            let z = separable(n, width);
+            let space = Space::new(&z);
+            let problem = Problem::new(&z, &space, ClassWeights::Balanced);
+            for penalty in [1e-2, 1e-3, 1e-4, 1e-5, 1e-6] {
+                let solved = problem.solve(penalty, None, GAP).unwrap();
+                let (steps, objective) = (solved.outcome.steps, solved.outcome.objective);
+                assert!(steps <= 30, "{n} x {width}, {penalty}: {steps} steps");
+                // Nobody else comes to less: a search from there ends where it began.
+                let again = problem.solve(penalty, Some(&solved.linear), GAP).unwrap();
+                let won = objective - again.outcome.objective;
+                assert!(
+                    won <= 1e-4 * objective,
+                    "{n} x {width}, {penalty}: {won:e} of {objective:e}"
+                );
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! the search is for `θ` in the span of the samples, and one step costs n² · classes instead of 2 · n · D · classes.
 //!
 //! The search is Newton's in the geometry of `W` (see [`super::newton`]); it ends when strong convexity proves that the objective is
-//! within [`GAP`] of its optimum.
+//! within [`GAP`] of its optimum, or when steps win nothing more.
 
 use super::exp::exp_f32;
 use super::gram::vectorized;
@@ -352,26 +352,33 @@ impl<'a> Problem<'a> {
             }
         }
         let mut chances = logits.to_vec();
-        let (mut sums, mut own) = (vec![0.0f32; n], vec![0.0f32; n]);
+        // Of `Σ eˣ` the ones of the highest apart from the rest, which would be lost beside them where a class is almost sure.
+        let (mut ones, mut rest) = (vec![0.0f32; n], vec![0.0f32; n]);
+        let mut own = vec![0.0f32; n];
         for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
             let rows = column.iter_mut().zip(&highest).zip(labels);
-            for (((x, highest), &label), (sum, own)) in rows.zip(sums.iter_mut().zip(&mut own)) {
+            let parts = ones.iter_mut().zip(&mut rest).zip(&mut own);
+            for (((x, highest), &label), ((ones, rest), own)) in rows.zip(parts) {
                 let below = *x - highest;
                 *own = if label == class { below } else { *own };
                 *x = exp_f32(below);
-                *sum += *x;
+                *ones += if below == 0.0 { 1.0 } else { 0.0 };
+                *rest += if below == 0.0 { 0.0 } else { *x };
             }
         }
-        let losses = self.importance.iter().zip(sums.iter().zip(&own));
+        let losses = self.importance.iter().zip(ones.iter().zip(&rest).zip(&own));
         let loss = losses
-            .map(|(&u, (&sum, &own))| f64::from(u) * (f64::from(sum).ln() - f64::from(own)))
+            .map(|(&u, ((&ones, &rest), &own))| {
+                let others = f64::from(ones) - 1.0 + f64::from(rest);
+                f64::from(u) * (others.ln_1p() - f64::from(own))
+            })
             .sum();
         // The derivative by the logit of a sample's own class is −Σ of the others: no cancellation where its chance is almost 1.
         let mut others = vec![0.0f32; n];
         for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
-            let rows = column.iter_mut().zip(&sums).zip(labels);
-            for (((x, sum), &label), others) in rows.zip(&mut others) {
-                *x /= sum;
+            let rows = column.iter_mut().zip(ones.iter().zip(&rest)).zip(labels);
+            for (((x, (ones, rest)), &label), others) in rows.zip(&mut others) {
+                *x /= ones + rest;
                 *others += if label == class { 0.0 } else { *x };
             }
         }

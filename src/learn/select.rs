@@ -110,16 +110,24 @@ fn candidates(
     kinds: &[HeadKind],
 ) -> Result<Vec<Candidate>, LearnError> {
     let mut candidates = Vec::new();
-    if kinds.contains(&HeadKind::Softmax) {
-        candidates.extend(softmax(samples, folds, normalization, request)?);
-    }
-    for settings in settings(samples, folds, normalization, request, kinds)? {
-        match by_folds(samples, folds, settings) {
-            Ok(one) => candidates.push(one),
-            // Where others compete, one whose arithmetic fails is no reason to stop.
-            Err(HeadError::NotFinite) if request.kind.is_none() => {}
-            Err(other) => return Err(other.into()),
+    // One whose arithmetic fails is no reason to stop: the others compete.
+    let mut compete = |some: Result<Vec<Candidate>, HeadError>| match some {
+        Ok(some) => {
+            candidates.extend(some.into_iter().filter(|one| one.loss.is_finite()));
+            Ok(())
         }
+        Err(HeadError::NotFinite) => Ok(()),
+        Err(other) => Err(LearnError::from(other)),
+    };
+    if kinds.contains(&HeadKind::Softmax) {
+        compete(softmax(samples, folds, normalization, request))?;
+    }
+    let others = match settings(samples, folds, normalization, request, kinds) {
+        Err(HeadError::NotFinite) => Vec::new(),
+        others => others?,
+    };
+    for settings in others {
+        compete(by_folds(samples, folds, settings).map(|one| vec![one]))?;
     }
     Ok(candidates)
 }
@@ -233,7 +241,7 @@ fn softmax(
     folds: &[Fold],
     normalization: Normalization,
     request: &Request,
-) -> Result<Vec<Candidate>, LearnError> {
+) -> Result<Vec<Candidate>, HeadError> {
     let all = Normalizer::fit(normalization, samples).apply_all(samples.clone());
     let penalties = penalties(&SOFTMAX_GRID, &all, request);
     let answers: Vec<Vec<Vec<HeldOut>>> = folds
@@ -285,14 +293,16 @@ fn settings(
     normalization: Normalization,
     request: &Request,
     kinds: &[HeadKind],
-) -> Result<Vec<Settings>, LearnError> {
+) -> Result<Vec<Settings>, HeadError> {
     let losses = if request.penalty.is_none() && kinds.iter().any(HeadKind::is_closed) {
         closed_losses(samples, folds, normalization, kinds, request.class_weights)?
     } else {
         Vec::new()
     };
     let best = |kind: HeadKind| {
-        let own = losses.iter().filter(|loss| loss.kind == kind);
+        let own = losses
+            .iter()
+            .filter(|it| it.kind == kind && it.loss.is_finite());
         own.min_by(|a, b| a.loss.total_cmp(&b.loss))
             .map(|loss| loss.penalty)
     };
@@ -330,7 +340,7 @@ fn closed_losses(
     normalization: Normalization,
     kinds: &[HeadKind],
     weights: ClassWeights,
-) -> Result<Vec<Loss>, LearnError> {
+) -> Result<Vec<Loss>, HeadError> {
     let z = Normalizer::fit(normalization, samples).apply_all(samples.clone());
     let spread = spread(&z);
     let penalties = CLOSED_GRID.map(|factor| possible(factor * spread));
