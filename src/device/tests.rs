@@ -120,6 +120,17 @@ fn wrong_and_a_label_corrects_once_and_not_after_a_while() {
 }
 
 #[test]
+fn a_correction_does_not_wait_for_a_button_that_is_stuck() {
+    let stuck = "1111111111111111";
+    let wrong = "0000111000000000";
+    let other = "0000000000111100";
+    assert_eq!(
+        played(&[("a", stuck), ("b", other)], wrong),
+        ["a 1", "wrong since 24 ms", "correct b"]
+    );
+}
+
+#[test]
 fn while_one_button_collects_the_others_do_not() {
     let first = "1111111111000000";
     let other = "0001111111111111";
