@@ -467,6 +467,17 @@ fn buttons_that_correct_go_together_and_with_frames() {
             4,
             "GPIO chip 'pinctrl-bcm2711'",
         ),
+        // GPIO22 is pin 15 of the header, GPIO17 is pin 11.
+        (
+            [&predict[..], &wrong, &["--button", "gear=15"], &pi].concat(),
+            2,
+            "GPIO22 is named twice",
+        ),
+        (
+            [&predict[..], &both, &["--lamp", "gear=11"]].concat(),
+            2,
+            "GPIO17 is named twice",
+        ),
         (
             [&predict[..], &wrong, &["--button", "gear=GPIO99"], &pi].concat(),
             3,

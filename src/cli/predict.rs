@@ -119,8 +119,10 @@ fn frames(
     options: &Predict,
 ) -> Result<()> {
     let board = options.board.as_deref();
-    let show = wires::lamps(board, &options.lamps)?;
     let wrong = options.wrong.as_ref();
+    let named = options.lamps.iter().chain(&options.buttons);
+    wires::each_once(board, named.map(|wire| &wire.contact).chain(wrong))?;
+    let show = wires::lamps(board, &options.lamps)?;
     let presses = wrong.map(|wrong| wires::presses(context, board, &options.buttons, wrong));
     let mistakes = Mistakes::new(presses.transpose()?);
     let stop = match options.lamps.is_empty() && wrong.is_none() {

@@ -102,6 +102,7 @@ pub fn watch<P: InputPin>(
 
 #[cfg(target_os = "linux")]
 mod opened {
+    use super::super::exit::Usage;
     use super::super::mistakes::Presses;
     use super::{
         Action, Active, Contact, Context, DeviceError, Panel, Result, Show, UNKNOWN, Wire, chosen,
@@ -113,6 +114,31 @@ mod opened {
     use fieldhead::device::linux::{input, output};
     use linux_embedded_hal::CdevPin;
 
+    /// Refuses a pin that is named twice, by its name or its number, before any line is opened.
+    pub fn each_once<'a>(
+        board: Option<&str>,
+        contacts: impl Iterator<Item = &'a Contact>,
+    ) -> Result<()> {
+        let contacts: Vec<&Contact> = contacts.collect();
+        if contacts.len() < 2 {
+            return Ok(());
+        }
+        let profile = chosen(board)?.profile;
+        let mut seen = Vec::new();
+        for contact in contacts {
+            let (_, pin) = profile.pin(&contact.pin)?;
+            if seen.contains(&pin.header) {
+                let text = format!(
+                    "pin {} is named twice; each button and each lamp has a pin of its own",
+                    pin.name
+                );
+                return Err(Usage(text).into());
+            }
+            seen.push(pin.header);
+        }
+        Ok(())
+    }
+
     /// Collects while a button is held, until `take`, given the label and the number of the press, says that it is enough.
     pub fn collect(
         context: &Context,
@@ -120,6 +146,7 @@ mod opened {
         wires: &[Wire],
         mut take: impl FnMut(&str, u64) -> Result<bool>,
     ) -> Result<()> {
+        each_once(board, wires.iter().map(|wire| &wire.contact))?;
         let mut panel = panel(board, wires, None)?;
         let pause = |length| {
             std::thread::sleep(length);
@@ -192,6 +219,10 @@ mod opened {
     use super::super::mistakes::Presses;
     use super::{Contact, Context, Result, Show, Wire};
 
+    pub fn each_once<'a>(_: Option<&str>, _: impl Iterator<Item = &'a Contact>) -> Result<()> {
+        Ok(())
+    }
+
     pub fn collect(
         _: &Context,
         _: Option<&str>,
@@ -213,7 +244,7 @@ mod opened {
     }
 }
 
-pub use opened::{collect, lamps, presses};
+pub use opened::{collect, each_once, lamps, presses};
 
 #[cfg(test)]
 mod tests {
