@@ -8,13 +8,12 @@ use faer::traits::ComplexField;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-/// Samples whose Gram matrix is one piece of work, and columns of the rectangle between two such: small enough to share between the
-/// cores of a board, large enough for the matrix product to reach its speed.
+/// Samples whose Gram matrix is one piece of work, and the columns (of a large product the rows) of a rectangle that are: small enough
+/// to share between the cores of a board, large enough for the matrix product to reach its speed.
 const TRIANGLE: usize = 512;
 const BLOCK: usize = 256;
-/// Rows of a large product computed as one piece of work, and the entries of its factor from which on it is one: a smaller one takes
-/// 0.2 ms on one core, and waking another takes half of that.
-const ROWS: usize = 256;
+/// Entries of the factor from which on a product is large: a smaller one takes 0.2 ms on one core, and waking another takes half of
+/// that.
 const LARGE: usize = 900_000;
 /// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
 const CHUNK: usize = 256;
@@ -80,8 +79,9 @@ pub fn product(a: MatRef<'_, f32>, b: &[f32]) -> Vec<f32> {
     if a.nrows() * a.ncols() < LARGE {
         multiply(0, whole);
     } else {
-        let blocks = row_blocks(whole).into_par_iter().enumerate();
-        blocks.for_each(|(index, out)| multiply(index * ROWS, out));
+        let rows = column_blocks(whole.transpose_mut());
+        let rows = rows.into_par_iter().map(MatMut::transpose_mut).enumerate();
+        rows.for_each(|(index, out)| multiply(index * BLOCK, out));
     }
     out
 }
@@ -182,17 +182,6 @@ fn mirror<T: Copy>(mut square: MatMut<'_, T>) {
             }
         }
     }
-}
-
-fn row_blocks(mut matrix: MatMut<'_, f32>) -> Vec<MatMut<'_, f32>> {
-    let mut blocks = Vec::new();
-    while matrix.nrows() > ROWS {
-        let (block, rest) = matrix.split_at_row_mut(ROWS);
-        blocks.push(block);
-        matrix = rest;
-    }
-    blocks.push(matrix);
-    blocks
 }
 
 fn column_blocks<T>(mut matrix: MatMut<'_, T>) -> Vec<MatMut<'_, T>> {
