@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from machine import Machine
@@ -92,9 +93,10 @@ def check(report, image, host, log_path):
         report.run("camera: busy", tried.tells_a_busy_camera)
         report.run("camera: unplugged", tried.goes_on_after_unplugging)
         report.run("permission denied", tried.tells_what_is_denied)
+        # Before the next two, which teach another name for what the camera sees.
+        report.run("lamps, a line in use", tried.shows_by_lamp)
         report.run("button", tried.collects_by_button)
         report.run("wrong, and what it is", tried.corrects_by_button)
-        report.run("lamps, a line in use", tried.shows_by_lamp)
         report.run("lines again", tried.frees_its_lines)
         report.run("switches off", machine.switch_off)
     return True
@@ -170,19 +172,17 @@ class Tried:
         return self.board.refused("predict --source camera,format=mjpeg", "does not offer MJPEG")[:60] + "…"
 
     def tells_a_busy_camera(self):
-        self.in_background(f"predict --source {CAMERA} --count 1000", lines=1)
-        self.board.refused(f"predict --source {CAMERA}", "is used by another program")
-        self.stop()
+        with self.in_background(f"predict --source {CAMERA} --count 1000", lines=1):
+            self.board.refused(f"predict --source {CAMERA}", "is used by another program")
         return "told while another program reads it"
 
     def goes_on_after_unplugging(self):
         driver = "/sys/bus/platform/drivers/vivid"
-        self.in_background(f"predict --source {CAMERA} --count 1000", lines=1)
-        code, said = self.machine.run(f"echo vivid.0 > {driver}/unbind && usleep 500000 && echo vivid.0 > {driver}/bind")
-        assert code == 0, said
-        lines = self.count()
-        wait_until(lambda: self.count() > lines + 1, "a picture after plugging in again")
-        self.stop()
+        with self.in_background(f"predict --source {CAMERA} --count 1000", lines=1):
+            code, said = self.machine.run(f"echo vivid.0 > {driver}/unbind && usleep 500000 && echo vivid.0 > {driver}/bind")
+            assert code == 0, said
+            lines = self.count()
+            wait_until(lambda: self.count() > lines + 1, "a picture after plugging in again")
         return "the driver was unbound and bound again while pictures were read; it went on"
 
     def tells_what_is_denied(self):
@@ -191,13 +191,13 @@ class Tried:
         return "for the bus and the camera, with the group that may"
 
     def collects_by_button(self):
-        self.in_background(f"collect --source {CAMERA} --button pressed=GPIO{BUTTON}:high --count 2", lines=0)
-        wait_until(lambda: self.consumer(BUTTON), "a request of the button's line")
-        time.sleep(1)
-        assert self.count() == 0, "samples came before the button was pressed"
-        self.machine.drive(BUTTON, True)
-        wait_until(lambda: self.count() == 3, "two samples and their sum")
-        self.machine.drive(BUTTON, False)
+        with self.in_background(f"collect --source {CAMERA} --button pressed=GPIO{BUTTON}:high --count 2", lines=0):
+            wait_until(lambda: self.consumer(BUTTON), "a request of the button's line")
+            time.sleep(1)
+            assert self.count() == 0, "samples came before the button was pressed"
+            self.machine.drive(BUTTON, True)
+            wait_until(lambda: self.count() == 3, "two samples and their sum")
+            self.machine.drive(BUTTON, False)
         taken = [sample for sample in self.board.run("samples") if sample["label"] == "pressed"]
         assert len(taken) == 2 and len({sample["burst"] for sample in taken}) == 1, taken
         return f"none before GPIO{BUTTON} was driven, then 2 samples of one press"
@@ -205,18 +205,17 @@ class Tried:
     def corrects_by_button(self):
         before = self.board.run("history")[-1]["version"]
         buttons = f"--wrong GPIO{WRONG}:high --button pressed=GPIO{BUTTON}:high"
-        self.in_background(f"predict --source {CAMERA} --lamp bars=GPIO{LAMP} {buttons}", lines=2)
-        wait_until(lambda: self.machine.level(LAMP) == 1, f"GPIO{LAMP} high")
-        self.press(BUTTON)
-        self.press(WRONG)
-        wait_until(lambda: self.said("wrong"), "a word of what is wrong")
-        self.press(BUTTON)
-        wait_until(lambda: self.said("corrected"), "a correction")
-        after = self.count()
-        wait_until(lambda: self.count() > after, "an answer of the new head")
-        # Beside what still predicts: the field is free.
-        newest = self.board.run("history")[-1]
-        self.stop()
+        with self.in_background(f"predict --source {CAMERA} --lamp bars=GPIO{LAMP} {buttons}", lines=2):
+            wait_until(lambda: self.machine.level(LAMP) == 1, f"GPIO{LAMP} high")
+            self.press(BUTTON)
+            self.press(WRONG)
+            wait_until(lambda: self.said("wrong"), "a word of what is wrong")
+            self.press(BUTTON)
+            wait_until(lambda: self.said("corrected"), "a correction")
+            after = self.count()
+            wait_until(lambda: self.count() > after, "an answer of the new head")
+            # Beside what still predicts: the field is free.
+            newest = self.board.run("history")[-1]
         assert self.machine.level(LAMP) == 0, f"GPIO{LAMP} is high behind a program that was stopped"
         ((wrong,), (corrected,)) = self.said("wrong"), self.said("corrected")
         assert corrected["corrected"] == wrong["wrong"] and corrected["label"] == "pressed", (wrong, corrected)
@@ -228,11 +227,10 @@ class Tried:
 
     def shows_by_lamp(self):
         lamps = f"--lamp bars=GPIO{LAMP} --lamp disc=GPIO{OTHER_LAMP}:low"
-        self.in_background(f"predict --source {CAMERA} --count 1000 {lamps}", lines=1)
-        wait_until(lambda: self.machine.level(LAMP) == 1, f"GPIO{LAMP} high")
-        assert self.machine.level(OTHER_LAMP) == 1, "a lamp that is on when low is not off"
-        said = self.board.refused(f"predict --source line:1 --lamp bars=GPIO{LAMP}", f"pin GPIO{LAMP} is used by fieldhead")
-        self.stop()
+        with self.in_background(f"predict --source {CAMERA} --count 1000 {lamps}", lines=1):
+            wait_until(lambda: self.machine.level(LAMP) == 1, f"GPIO{LAMP} high")
+            assert self.machine.level(OTHER_LAMP) == 1, "a lamp that is on when low is not off"
+            said = self.board.refused(f"predict --source line:1 --lamp bars=GPIO{LAMP}", f"pin GPIO{LAMP} is used by fieldhead")
         assert self.machine.level(LAMP) == 0, f"GPIO{LAMP} is high behind a program that was stopped"
         return f"GPIO{LAMP} high while bars are seen, low when stopped; {said}"
 
@@ -241,11 +239,15 @@ class Tried:
             self.board.run(f"predict --source line:1 --lamp bars=GPIO{LAMP} --lamp disc=GPIO{BUTTON}")
         return "a line can be used again, whatever it was used as"
 
+    @contextmanager
     def in_background(self, arguments, lines):
-        """Starts the program; its JSON goes to /tmp/out, of which so many lines are waited for."""
-        self.stop()
+        """Runs the program meanwhile, and ends it; its JSON goes to /tmp/out, of which so many lines are waited for."""
         self.machine.run(f"fieldhead {arguments} --json > /tmp/out 2> /tmp/out.stderr &")
-        wait_until(lambda: self.count() >= lines, f"{lines} lines of {arguments}")
+        try:
+            wait_until(lambda: self.count() >= lines, f"{lines} lines of {arguments}")
+            yield
+        finally:
+            self.machine.run("kill $!; wait $!")
 
     def press(self, line):
         """Presses a button as briefly as a hand may, by the board's own time, and lets it go for as long."""
@@ -256,10 +258,6 @@ class Tried:
     def said(self, key):
         """The JSON with a key that what runs in the background wrote."""
         return [it for it in objects(self.machine.run("cat /tmp/out")[1]) if key in it]
-
-    def stop(self):
-        """Ends what runs in the background."""
-        self.machine.run("kill $!; wait $!")
 
     def count(self):
         """Lines of what runs in the background; what it has to say of a failure goes to the log."""
