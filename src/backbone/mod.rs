@@ -21,6 +21,8 @@ mod program;
 
 pub use card::Card;
 pub use find::{DEFAULT, Found};
+// Training shares out steps that are as short as those of an inference.
+pub(crate) use kernels::gang;
 
 use crate::features::{FeatureError, FeatureSet, Hash, Recipe, join};
 use crate::preprocess::{Fit, View};

@@ -11,6 +11,7 @@
 use super::gram::{self, vectorized};
 use super::newton::{Point, add};
 use super::softmax::{Problem, Slope, Space};
+use crate::backbone::gang::Gang;
 use faer::MatRef;
 use std::borrow::Cow;
 
@@ -20,6 +21,8 @@ const LEFT_OUT: f64 = 0.2;
 /// With this share of the samples or more, all are taken: nothing has to be copied then.
 const MOST: f64 = 0.9;
 const MAX_ITERATIONS: usize = 200;
+/// Columns of the Gram matrix that are copied as one piece of work.
+const COPIED: usize = 64;
 
 /// The Hessian at a point.
 pub struct Curvature<'a> {
@@ -63,6 +66,7 @@ struct Vector {
 impl<'a> Curvature<'a> {
     /// At the point that `slope` and `gradient` belong to, for a step that shall be `exactness` exact.
     pub fn new(
+        gang: &mut Gang<'_>,
         problem: &'a Problem<'a>,
         slope: &Slope,
         gradient: &'a Point,
@@ -79,7 +83,7 @@ impl<'a> Curvature<'a> {
                 .collect()
         };
         Curvature {
-            kernel: Kernel::new(problem, &rows),
+            kernel: Kernel::new(gang, problem, &rows),
             chances: of_rows(&slope.chances),
             importance: of_rows(&problem.importance),
             image: of_rows(&gradient.image),
@@ -92,7 +96,7 @@ impl<'a> Curvature<'a> {
     }
 
     /// Conjugate gradients on `H d = −g` until the squared residual is below `goal`; the step and its number of iterations.
-    pub fn newton_step(&self, goal: f64) -> (Point, usize) {
+    pub fn newton_step(&self, gang: &mut Gang<'_>, goal: f64) -> (Point, usize) {
         let mut step = Vector {
             along: 0.0,
             theta: vec![0.0; self.image.len()],
@@ -117,13 +121,13 @@ impl<'a> Curvature<'a> {
             let length = square / curvature;
             step.add(length, &direction);
             residual.add(-length, &curved);
-            residual.image = self.image(&residual);
+            residual.image = self.image(gang, &residual);
             let next = self.inner(&residual, &residual);
             direction.follow(next / square, &residual);
             square = next;
             iterations += 1;
         }
-        (self.unfold(step), iterations)
+        (self.unfold(gang, step), iterations)
     }
 
     /// `H x` without its image, which nobody asks for.
@@ -159,8 +163,8 @@ impl<'a> Curvature<'a> {
     }
 
     /// The logits that a vector adds on A.
-    fn image(&self, x: &Vector) -> Vec<f32> {
-        let mut image = self.kernel.product(&x.theta, self.rows.len());
+    fn image(&self, gang: &mut Gang<'_>, x: &Vector) -> Vec<f32> {
+        let mut image = self.kernel.product(gang, &x.theta, self.rows.len());
         add(&mut image, x.along, &self.image);
         image
     }
@@ -172,7 +176,7 @@ impl<'a> Curvature<'a> {
     }
 
     /// A vector of the search in the coordinates of the problem.
-    fn unfold(&self, x: Vector) -> Point {
+    fn unfold(&self, gang: &mut Gang<'_>, x: Vector) -> Point {
         let mut theta = vec![0.0; self.gradient.theta.len()];
         add(&mut theta, x.along, &self.gradient.theta);
         match &self.kernel {
@@ -186,11 +190,11 @@ impl<'a> Curvature<'a> {
                 }
             }
             Kernel::Rows(rows, width) => {
-                let weights = gram::product(gram::columns(rows, *width), &x.theta);
+                let weights = gram::product(gang, gram::columns(rows, *width), &x.theta);
                 add(&mut theta, 1.0, &weights);
             }
         }
-        let image = self.problem.image(&theta);
+        let image = self.problem.image(gang, &theta);
         Point {
             theta,
             image,
@@ -200,16 +204,25 @@ impl<'a> Curvature<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    fn new(problem: &Problem<'a>, rows: &[usize]) -> Kernel<'a> {
+    fn new(gang: &mut Gang<'_>, problem: &Problem<'a>, rows: &[usize]) -> Kernel<'a> {
         let all = rows.len() == problem.z.n();
         match problem.space {
             Space::Span(kernel) if all => Kernel::Gram(kernel.as_ref()),
             Space::Span(kernel) => {
-                let mut part = Vec::with_capacity(rows.len() * rows.len());
-                for &row in rows {
-                    let column = kernel.col_as_slice(row);
-                    part.extend(rows.iter().map(|&row| column[row]));
-                }
+                let m = rows.len();
+                let mut part = vec![0.0; m * m];
+                let mut blocks: Vec<_> = part
+                    .chunks_mut(m * COPIED)
+                    .zip(rows.chunks(COPIED))
+                    .collect();
+                gang.share(&mut blocks, |(block, own)| {
+                    for (to, &column) in block.chunks_exact_mut(m).zip(*own) {
+                        let column = kernel.col_as_slice(column);
+                        for (to, &row) in to.iter_mut().zip(rows) {
+                            *to = column[row];
+                        }
+                    }
+                });
                 Kernel::Part(part)
             }
             Space::Features => {
@@ -225,13 +238,16 @@ impl<'a> Kernel<'a> {
     }
 
     /// `Z_A Z_Aᵀ v`
-    fn product(&self, v: &[f32], m: usize) -> Vec<f32> {
+    fn product(&self, gang: &mut Gang<'_>, v: &[f32], m: usize) -> Vec<f32> {
         match self {
-            Kernel::Gram(matrix) => gram::product(*matrix, v),
-            Kernel::Part(matrix) => gram::product(MatRef::from_column_major_slice(matrix, m, m), v),
+            Kernel::Gram(matrix) => gram::product(gang, *matrix, v),
+            Kernel::Part(matrix) => {
+                gram::product(gang, MatRef::from_column_major_slice(matrix, m, m), v)
+            }
             Kernel::Rows(rows, width) => {
                 let z = gram::columns(rows, *width);
-                gram::product(z.transpose(), &gram::product(z, v))
+                let weights = gram::product(gang, z, v);
+                gram::product(gang, z.transpose(), &weights)
             }
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! Invariant: blocks are cut by size and never by the number of threads, so results do not depend on it.
 
+use crate::backbone::gang::Gang;
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::reborrow::ReborrowMut;
 use faer::traits::ComplexField;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
@@ -12,9 +14,6 @@ use rayon::prelude::*;
 /// to share between the cores of a board, large enough for the matrix product to reach its speed.
 const TRIANGLE: usize = 512;
 const BLOCK: usize = 256;
-/// Entries of the factor from which on a product is large: a smaller one takes 0.2 ms on one core, and waking another takes half of
-/// that.
-const LARGE: usize = 900_000;
 /// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
 const CHUNK: usize = 256;
 
@@ -67,22 +66,20 @@ pub fn sum(numbers: &[f32]) -> f32 {
     numbers.iter().map(|&x| f64::from(x)).sum::<f64>() as f32
 }
 
-/// `A b` for `b [columns of A, k]`, column by column, as the result is. Rows of a large product are shared out.
-pub fn product(a: MatRef<'_, f32>, b: &[f32]) -> Vec<f32> {
+/// `A b` for `b [columns of A, k]`, column by column, as the result is. Its rows are shared out.
+pub fn product(gang: &mut Gang<'_>, a: MatRef<'_, f32>, b: &[f32]) -> Vec<f32> {
     let b = columns(b, a.ncols());
     let mut out = vec![0.0; a.nrows() * b.ncols()];
     let whole = MatMut::from_column_major_slice_mut(&mut out, a.nrows(), b.ncols());
-    let multiply = |first, out: MatMut<'_, f32>| {
-        let a = a.subrows(first, out.nrows());
-        matmul(out, Accum::Replace, a, b, 1.0, Par::Seq);
-    };
-    if a.nrows() * a.ncols() < LARGE {
-        multiply(0, whole);
-    } else {
-        let rows = column_blocks(whole.transpose_mut());
-        let rows = rows.into_par_iter().map(MatMut::transpose_mut).enumerate();
-        rows.for_each(|(index, out)| multiply(index * BLOCK, out));
-    }
+    let mut blocks: Vec<_> = column_blocks(whole.transpose_mut())
+        .into_iter()
+        .map(MatMut::transpose_mut)
+        .enumerate()
+        .collect();
+    gang.share(&mut blocks, |(index, out)| {
+        let a = a.subrows(*index * BLOCK, out.nrows());
+        matmul(out.rb_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
+    });
     out
 }
 

@@ -2,6 +2,7 @@
 
 use super::gram::{columns, dot, product};
 use super::{HeadError, HeadKind};
+use crate::backbone::gang;
 use serde::{Deserialize, Serialize};
 
 /// The most hidden units that a stored head may have.
@@ -126,7 +127,8 @@ impl Linear {
     /// The same for many rows of one width, one behind the other, summed in f32.
     pub(crate) fn scores_of(&self, rows: &[f32]) -> Vec<Vec<f64>> {
         let width = self.weights.len() / self.bias.len().max(1);
-        let products = product(columns(&self.weights, width).transpose(), rows);
+        let weights = columns(&self.weights, width).transpose();
+        let products = gang::with(1, |mut gang| product(&mut gang, weights, rows));
         let scores = products.chunks_exact(self.bias.len());
         let scores = scores.map(|row| row.iter().zip(&self.bias));
         scores

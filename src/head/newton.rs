@@ -7,6 +7,7 @@
 use super::curvature::Curvature;
 use super::gram::vectorized;
 use super::softmax::{Problem, Slope};
+use crate::backbone::gang::Gang;
 
 /// Bound for hostile inputs; real ones take 4 to 12 steps.
 const MAX_STEPS: usize = 60;
@@ -57,7 +58,13 @@ pub struct Outcome {
 
 /// Moves `at` to the minimum. Ends when the objective is proven to be within `gap` (relative) of it: for a function that is
 /// λ-strongly convex, `f − f* ≤ ‖∇f‖² / 2λ`.
-pub fn minimize(problem: &Problem<'_>, at: &mut Point, penalty: f64, gap: f64) -> Outcome {
+pub fn minimize(
+    problem: &Problem<'_>,
+    gang: &mut Gang<'_>,
+    at: &mut Point,
+    penalty: f64,
+    gap: f64,
+) -> Outcome {
     let mut logits = problem.logits(at);
     let mut slope = problem.slope(&logits);
     let mut outcome = Outcome {
@@ -67,7 +74,7 @@ pub fn minimize(problem: &Problem<'_>, at: &mut Point, penalty: f64, gap: f64) -
     };
     let mut first_norm = None;
     while outcome.steps < MAX_STEPS {
-        let gradient = problem.gradient(at, &slope, penalty);
+        let gradient = problem.gradient(gang, at, &slope, penalty);
         let square = problem.inner(&gradient, &gradient);
         let close = square <= 2.0 * penalty * gap * outcome.objective;
         if close || !square.is_finite() {
@@ -77,8 +84,8 @@ pub fn minimize(problem: &Problem<'_>, at: &mut Point, penalty: f64, gap: f64) -
         let first = *first_norm.get_or_insert(norm);
         let exactness = (norm / first).sqrt().min(0.3);
         let goal = (square * exactness * exactness).max(penalty * gap * outcome.objective);
-        let curvature = Curvature::new(problem, &slope, &gradient, penalty, exactness);
-        let (step, iterations) = curvature.newton_step(goal);
+        let curvature = Curvature::new(gang, problem, &slope, &gradient, penalty, exactness);
+        let (step, iterations) = curvature.newton_step(gang, goal);
         outcome.iterations += iterations;
         let along = problem.logits(&step);
         let promise = problem.inner(&gradient, &step);

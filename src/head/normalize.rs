@@ -81,7 +81,7 @@ impl Normalizer {
 
     /// Scales all rows in their place.
     pub fn apply_all(&self, samples: Samples) -> Samples {
-        vectorized(|| samples.map_rows(|row| self.scale(row)))
+        samples.map_rows(|row| self.scale(row))
     }
 
     #[inline(always)]

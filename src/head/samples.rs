@@ -1,8 +1,13 @@
 //! The training set: feature rows with a label and a capture burst each.
 
 use super::HeadError;
+use super::gram::vectorized;
 use crate::features::{self, MAX_WIDTH};
 use crate::label::{self, MAX_LABELS};
+use rayon::prelude::*;
+
+/// Rows that are changed as one piece of work.
+const ROWS: usize = 64;
 
 /// Labelled feature vectors. Invariant: rows are finite and of one width; names are sorted, distinct, and each is used.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,10 +157,10 @@ impl Samples {
     }
 
     /// Changes every row in its place.
-    pub(super) fn map_rows(mut self, change: impl Fn(&mut [f32])) -> Samples {
-        for row in self.rows.chunks_exact_mut(self.width) {
-            change(row);
-        }
+    pub(super) fn map_rows(mut self, change: impl Fn(&mut [f32]) + Sync) -> Samples {
+        let width = self.width;
+        let blocks = self.rows.par_chunks_mut(ROWS * width);
+        blocks.for_each(|block| vectorized(|| block.chunks_exact_mut(width).for_each(&change)));
         self
     }
 

@@ -14,12 +14,15 @@ use super::{
     Calibration, ClassWeights, Head, HeadError, Learned, Linear, Model, Normalizer, Samples,
     Settings, gram,
 };
+use crate::backbone::gang::{self, Gang};
 use faer::{Mat, MatRef};
 
 /// Relative distance to the optimum at which the search ends. Accuracies do not move below 10⁻³; features carry 10⁻³ of noise.
 pub const GAP: f64 = 1e-6;
 /// The same for a solution that only compares settings: held-out log-losses settle to three digits.
 pub const ROUGH_GAP: f64 = 1e-3;
+/// Entries of the matrix of a search from which on its products are shared out.
+const SMALL: usize = 100_000;
 
 /// A softmax head that can go on learning.
 pub struct Softmax {
@@ -236,19 +239,40 @@ impl<'a> Problem<'a> {
         start: Option<&Linear>,
         gap: f64,
     ) -> Result<Solved, HeadError> {
+        gang::with(self.threads(), |mut gang| {
+            self.solve_with(&mut gang, penalty, start, gap)
+        })
+    }
+
+    /// A search that is soon over is not worth waking anyone.
+    fn threads(&self) -> usize {
+        let (n, width) = (self.z.n(), self.z.width());
+        match n * n.min(width) < SMALL {
+            true => 1,
+            false => rayon::current_num_threads(),
+        }
+    }
+
+    fn solve_with(
+        &self,
+        gang: &mut Gang<'_>,
+        penalty: f64,
+        start: Option<&Linear>,
+        gap: f64,
+    ) -> Result<Solved, HeadError> {
         let classes = self.z.classes();
         let mut at = self.zero();
         if let Some(start) = start {
-            let near = self.project(start, penalty);
+            let near = self.project(gang, start, penalty);
             // Far from a solution the projection can be worse than no start at all.
             if self.objective(&near, penalty) < self.objective(&at, penalty) {
                 at = near;
             }
         }
-        let outcome = newton::minimize(self, &mut at, penalty, gap);
+        let outcome = newton::minimize(self, gang, &mut at, penalty, gap);
         let weights = match self.space {
             Space::Features => at.theta,
-            Space::Span(_) => gram::product(self.columns(), &at.theta),
+            Space::Span(_) => gram::product(gang, self.columns(), &at.theta),
         };
         // Adding a number to all intercepts changes no probability; of all such solutions take the one around zero.
         let middle = at.bias.iter().sum::<f32>() / classes as f32;
@@ -285,7 +309,7 @@ impl<'a> Problem<'a> {
     }
 
     /// The point of given weights. In the span, where a solution satisfies `λθ = −∂loss/∂logits`, that equation gives θ.
-    fn project(&self, linear: &Linear, penalty: f64) -> Point {
+    fn project(&self, gang: &mut Gang<'_>, linear: &Linear, penalty: f64) -> Point {
         let mut point = self.zero();
         for (to, &from) in point.bias.iter_mut().zip(&linear.bias) {
             *to = from / self.constant;
@@ -293,14 +317,14 @@ impl<'a> Problem<'a> {
         match self.space {
             Space::Features => point.theta.copy_from_slice(&linear.weights),
             Space::Span(_) => {
-                point.image = gram::product(self.columns().transpose(), &linear.weights);
+                point.image = gram::product(gang, self.columns().transpose(), &linear.weights);
                 let slope = self.slope(&self.logits(&point));
                 for (theta, slope) in point.theta.iter_mut().zip(slope.by_logit) {
                     *theta = (-f64::from(slope) / penalty) as f32;
                 }
             }
         }
-        point.image = self.image(&point.theta);
+        point.image = self.image(gang, &point.theta);
         point
     }
 
@@ -321,10 +345,10 @@ impl<'a> Problem<'a> {
     }
 
     /// The logits that coordinates give.
-    pub(super) fn image(&self, theta: &[f32]) -> Vec<f32> {
+    pub(super) fn image(&self, gang: &mut Gang<'_>, theta: &[f32]) -> Vec<f32> {
         match self.space {
-            Space::Features => gram::product(self.columns().transpose(), theta),
-            Space::Span(kernel) => gram::product(kernel.as_ref(), theta),
+            Space::Features => gram::product(gang, self.columns().transpose(), theta),
+            Space::Span(kernel) => gram::product(gang, kernel.as_ref(), theta),
         }
     }
 
@@ -397,9 +421,15 @@ impl<'a> Problem<'a> {
     }
 
     /// The gradient of the whole objective.
-    pub(super) fn gradient(&self, at: &Point, slope: &Slope, penalty: f64) -> Point {
-        let (theta, bias) = self.pull_back(slope.by_logit.clone(), &at.theta, penalty);
-        let image = self.image(&theta);
+    pub(super) fn gradient(
+        &self,
+        gang: &mut Gang<'_>,
+        at: &Point,
+        slope: &Slope,
+        penalty: f64,
+    ) -> Point {
+        let (theta, bias) = self.pull_back(gang, slope.by_logit.clone(), &at.theta, penalty);
+        let image = self.image(gang, &theta);
         Point { theta, image, bias }
     }
 
@@ -419,12 +449,18 @@ impl<'a> Problem<'a> {
     }
 
     /// A derivative by logits as one by coordinates and intercepts, with the penalty's share added.
-    fn pull_back(&self, by_logit: Vec<f32>, at: &[f32], penalty: f64) -> (Vec<f32>, Vec<f32>) {
+    fn pull_back(
+        &self,
+        gang: &mut Gang<'_>,
+        by_logit: Vec<f32>,
+        at: &[f32],
+        penalty: f64,
+    ) -> (Vec<f32>, Vec<f32>) {
         let sums = by_logit.chunks_exact(self.z.n()).map(gram::sum);
         let bias = sums.map(|sum| sum * self.constant).collect();
         let mut theta = match self.space {
             Space::Span(_) => by_logit,
-            Space::Features => gram::product(self.columns(), &by_logit),
+            Space::Features => gram::product(gang, self.columns(), &by_logit),
         };
         newton::add(&mut theta, penalty, at);
         (theta, bias)
