@@ -108,14 +108,35 @@ fn the_order_of_samples_does_not_matter_beyond_rounding() {
 #[test]
 fn the_same_samples_give_the_same_bytes() {
     every_head(|train, samples| {
-        let bytes = |head: &dyn Head| postcard::to_stdvec(head.learned()).unwrap();
-        let one = bytes(&*train(samples));
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .build()
-            .unwrap();
-        assert_eq!(one, pool.install(|| bytes(&*train(samples))));
+        let bytes = || postcard::to_stdvec(train(samples).learned()).unwrap();
+        assert_eq!(bytes(), with_threads(1, bytes));
     });
+}
+
+#[test]
+fn the_number_of_threads_that_share_a_training_changes_no_byte() {
+    // Fewer samples than features, and more; enough that work is shared.
+    let sizes = [(700, 720), (900, 600)];
+    for (n, width) in sizes {
+        let classes = 5;
+        let samples = blobs(&Blob { n, width, classes }, 2);
+        for kind in [HeadKind::Softmax, HeadKind::Lda] {
+            let settings = settings(kind, Normalization::Standardize);
+            let bytes = || {
+                let head = head::train(&samples, settings).unwrap();
+                postcard::to_stdvec(head.learned()).unwrap()
+            };
+            let one = with_threads(1, bytes);
+            for threads in [2, 3, 8] {
+                assert!(one == with_threads(threads, bytes), "{kind}, {threads}");
+            }
+        }
+    }
+}
+
+fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build().unwrap().install(work)
 }
 
 #[test]
