@@ -402,31 +402,23 @@ fn lda_is_what_its_definition_says() {
 }
 
 #[test]
-fn leaving_a_burst_out_exactly_equals_training_without_it() {
+fn heads_that_are_compared_are_those_that_are_trained() {
+    let penalties = [3.0, 0.3];
     for blob in [Blob::FEW, Blob::MANY] {
         let samples = blobs(&blob, 2);
-        let (penalties, weights) = ([0.3, 3.0], ClassWeights::Balanced);
-        let all =
-            head::leave_out::leave_one_burst_out(&samples, &HeadKind::ALL, &penalties, weights)
-                .unwrap();
-        assert_eq!(all.len(), 4);
-        for exact in all {
-            for burst in [samples.groups[0], samples.groups[samples.n() - 1]] {
-                let rows: Vec<usize> = (0..samples.n())
-                    .filter(|&i| samples.groups[i] != burst)
-                    .collect();
-                let settings = Settings {
-                    kind: exact.kind,
-                    normalization: Normalization::None,
-                    penalty: exact.penalty,
-                    class_weights: ClassWeights::Balanced,
-                };
-                let without = head::train(&samples.select(&rows).unwrap(), settings).unwrap();
-                for i in (0..samples.n()).filter(|&i| samples.groups[i] == burst) {
-                    let expected = without.learned().raw_scores(samples.row(i)).unwrap();
-                    for (a, b) in exact.scores[i].iter().zip(&expected) {
-                        assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{a} {b}");
-                    }
+        let space = head::softmax::Space::new(&samples);
+        for kind in [HeadKind::Ridge, HeadKind::Lda] {
+            let mut settings = settings(kind, Normalization::None);
+            let weights = settings.class_weights;
+            let path = head::discriminant::path(&samples, &space, kind, &penalties, weights);
+            for (compared, penalty) in path.iter().zip(penalties) {
+                settings.penalty = penalty;
+                let trained = head::train(&samples, settings).unwrap();
+                let trained = linear(trained.learned());
+                let compared = compared.as_ref().unwrap();
+                let pairs = compared.weights.iter().zip(&trained.weights);
+                for (a, b) in pairs.chain(compared.bias.iter().zip(&trained.bias)) {
+                    assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{kind}: {a} {b}");
                 }
             }
         }

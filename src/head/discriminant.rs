@@ -1,9 +1,10 @@
 //! Ridge and LDA: two ways to read the same regression of one-hot targets, behind the seam of all heads.
 
-use super::regression::{Read, Regression};
+use super::regression::{self, Read, Regression};
+use super::softmax::Space;
 use super::{
-    Calibration, ClassWeights, Head, HeadError, HeadKind, Learned, Model, Normalizer, Samples,
-    Settings, lda, ridge,
+    Calibration, ClassWeights, Head, HeadError, HeadKind, Learned, Linear, Model, Normalizer,
+    Samples, Settings, lda, ridge,
 };
 
 /// A ridge or LDA head that can go on learning.
@@ -22,6 +23,23 @@ pub(super) fn reading(kind: HeadKind, weights: ClassWeights) -> (Read, f32) {
         }
         _ => (ridge::scoring, ridge::INVERSE_TEMPERATURE),
     }
+}
+
+/// Heads of one kind at several penalties, to compare them; `None` where the arithmetic fails. `z` is normalized.
+pub fn path(
+    z: &Samples,
+    space: &Space,
+    kind: HeadKind,
+    penalties: &[f64],
+    weights: ClassWeights,
+) -> Vec<Option<Linear>> {
+    let (read, _) = reading(kind, weights);
+    let gram = match space {
+        Space::Span(gram) => Some(gram.as_ref()),
+        Space::Features => None,
+    };
+    let fits = regression::fits(z, gram, penalties).into_iter();
+    fits.map(|fit| fit?.linear(read).ok()).collect()
 }
 
 impl Discriminant {

@@ -11,12 +11,11 @@
 mod calibration;
 mod cholesky;
 mod curvature;
-mod discriminant;
+pub mod discriminant;
 pub(crate) mod exp;
 pub(crate) mod gram;
 pub mod lda;
 mod learned;
-pub mod leave_out;
 mod members;
 pub mod mlp;
 mod model;
@@ -109,9 +108,9 @@ impl HeadKind {
         HeadKind::Mlp,
     ];
 
-    /// Trained in closed form, so that leaving bursts out of it is too.
-    pub fn is_closed(&self) -> bool {
-        matches!(self, HeadKind::Ridge | HeadKind::Lda)
+    /// Whether flat borders lie between its classes, and a penalty says how far it may bend to the samples.
+    pub fn is_linear(&self) -> bool {
+        matches!(self, HeadKind::Softmax | HeadKind::Ridge | HeadKind::Lda)
     }
 }
 
