@@ -161,3 +161,46 @@ impl<K: Place, R: ReadableTable<K, &'static [u8]>, S: ReadableTable<SumKey, u32>
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     postcard::from_bytes(bytes).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_changes_the_checksum(
+            mut bytes in proptest::collection::vec(any::<u8>(), 1..6000),
+            at in any::<prop::sample::Index>(),
+            bit in 0..8,
+        ) {
+            let before = sum(&bytes);
+            bytes[at.index(bytes.len())] ^= 1 << bit;
+            prop_assert_ne!(sum(&bytes), before);
+        }
+    }
+
+    #[test]
+    fn every_table_names_its_rows() {
+        use super::super::{FEATURES, JOURNAL, PHOTOS, RECIPES, SAMPLES, VERSIONS};
+        let said = [
+            damaged(&SAMPLES, 3),
+            damaged(&PHOTOS, 3),
+            damaged(&FEATURES, (1, 3)),
+            damaged(&RECIPES, 3),
+            damaged(&VERSIONS, 3),
+            damaged(&JOURNAL, 3),
+        ];
+        let begins = [
+            "sample 3's record is damaged",
+            "sample 3's photo is damaged",
+            "sample 3's features are damaged",
+            "recipe 3 is damaged",
+            "the line on head version 3 is damaged",
+            "journal entry 3 is damaged",
+        ];
+        for (error, begin) in said.iter().zip(begins) {
+            assert!(error.to_string().starts_with(begin), "{error}");
+        }
+    }
+}
