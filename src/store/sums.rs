@@ -172,10 +172,11 @@ mod tests {
         fn any_flipped_bit_changes_the_checksum(
             mut bytes in proptest::collection::vec(any::<u8>(), 1..6000),
             at in any::<prop::sample::Index>(),
-            bit in 0..8,
+            bit in 0..8u32,
         ) {
             let before = sum(&bytes);
-            bytes[at.index(bytes.len())] ^= 1 << bit;
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1u8 << bit;
             prop_assert_ne!(sum(&bytes), before);
         }
     }
