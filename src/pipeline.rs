@@ -269,12 +269,12 @@ pub fn relabel(
     })
 }
 
-/// The head as if sample `id` had never been collected: everything is chosen again without it, and what was learned after training
-/// is learned again in the same order. Where the samples it was trained on are of one class without it, everything is chosen on
-/// all that are left. `candidates`, `set_of` and `out_of_time` as for [`choose`], with all samples of the field.
+/// The head as if a sample had never been collected: everything is chosen again without it, and what was learned after training is
+/// learned again in the same order. Where the samples it was trained on are of one class without it, everything is chosen on all
+/// that are left. `candidates`, `set_of` and `out_of_time` as for [`choose`], with all samples of the field but that one
+/// ([`Store::without`]).
 pub fn forget(
     record: &HeadRecord,
-    id: u64,
     candidates: &[Recipe],
     mut set_of: impl FnMut(&Recipe) -> Result<TrainingSet, PipelineError>,
     out_of_time: impl Fn() -> bool,
@@ -282,19 +282,17 @@ pub fn forget(
 ) -> Result<HeadRecord, PipelineError> {
     check_native(record)?;
     let all = set_of(candidates.first().ok_or(PipelineError::NoSamples)?)?;
-    let trained_on = all.subset(|other| other != id && other <= record.chosen_upto_id);
-    let last = all.ids.iter().rfind(|&&other| other != id).copied();
+    let trained_on = all.subset(|id| id <= record.chosen_upto_id);
     let upto = match trained_on.map(|set| set.samples.check_classes()) {
         Ok(Ok(())) => record.chosen_upto_id,
-        _ => last.unwrap_or(0),
+        _ => all.ids.last().copied().unwrap_or(0),
     };
-    let base = |recipe: &Recipe| set_of(recipe)?.subset(|other| other != id && other <= upto);
+    let base = |recipe: &Recipe| set_of(recipe)?.subset(|id| id <= upto);
     let chosen = choose(candidates, &record.request, base, out_of_time)?;
     let (mut head, _) = learn::finish(&chosen.set.samples, &record.request, &chosen.choice)?;
     let all = set_of(&chosen.recipe)?;
-    let later = |other: &&u64| **other > upto && **other != id;
-    for &other in all.ids.iter().filter(later) {
-        let member = member(&all, other)?;
+    for &id in all.ids.iter().filter(|&&id| id > upto) {
+        let member = member(&all, id)?;
         head.learn(&member.features, &member.label, member.group)?;
     }
     Ok(HeadRecord {

@@ -34,7 +34,7 @@ fn there_is_a_sample_of_every_version() {
         .unwrap()
         .count();
     assert_eq!(folders, versions().count());
-    assert_eq!(fieldhead::store::FORMAT_VERSION, 1);
+    assert_eq!(fieldhead::store::FORMAT_VERSION, 2);
 }
 
 #[test]

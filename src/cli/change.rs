@@ -153,12 +153,19 @@ fn relabel(
 
 pub fn forget(context: &Context, options: &Forget) -> Result<()> {
     let id = options.sample;
-    let store = context.open()?;
-    store.sample(id)?;
+    let store = context.open()?.without(id)?;
     let time_us = now_us();
-    let (record, ms_learn) = changed_head(context, &store, |head, candidates, set_of, late| {
-        pipeline::forget(head, id, candidates, set_of, late, time_us)
-    })?;
+    let changed = changed_head(context, &store, |head, candidates, set_of, late| {
+        pipeline::forget(head, candidates, set_of, late, time_us)
+    });
+    let (record, ms_learn, damage) = match changed {
+        // Of two damaged samples one has to go first.
+        Err(error) if is_of_rows(&error) => (None, 0.0, Some(format!("{error:#}"))),
+        changed => {
+            let (record, ms_learn) = changed?;
+            (record, ms_learn, None)
+        }
+    };
     let committing = Instant::now();
     let version = store.write(|tx| {
         tx.remove_sample(id, time_us)?;
@@ -172,13 +179,28 @@ pub fn forget(context: &Context, options: &Forget) -> Result<()> {
         Some(version) => report(context, "forgot", id, version, ms_learn, ms_commit),
         None => {
             let ms_commit = round(ms_commit);
-            context.out.json(
-                &json!({"id": id, "version": null, "ms_learn": 0.0, "ms_commit": ms_commit}),
-            )?;
-            let line = format!("forgot sample {id}; there was no head to change");
-            Ok(context.out.line(line)?)
+            context.out.json(&json!({
+                "id": id,
+                "version": null,
+                "ms_learn": 0.0,
+                "ms_commit": ms_commit,
+                "damage": damage,
+            }))?;
+            let why = damage.map_or("there was no head to change".into(), |damage| {
+                format!("the head is as it was, since it cannot be made again: {damage}")
+            });
+            Ok(context.out.line(format!("forgot sample {id}; {why}"))?)
         }
     }
+}
+
+/// Whether single rows of the store are damaged.
+fn is_of_rows(error: &anyhow::Error) -> bool {
+    let store = match error.downcast_ref() {
+        Some(PipelineError::Store(error)) => Some(error),
+        _ => error.downcast_ref::<StoreError>(),
+    };
+    store.is_some_and(StoreError::is_of_rows)
 }
 
 /// What the field's head becomes by a change of its samples, where there is a head, and the time that took in ms. `change` is given the

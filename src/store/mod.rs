@@ -4,33 +4,40 @@
 //! stored (`pipeline`).
 //!
 //! Invariants: what [`Store::write`] returned `Ok` for is on disk (redb commits with fsync); what failed leaves no trace; a head
-//! is read back and checked before the transaction that makes it current commits. One process writes; any number may read. A field
-//! is the demonstration's own as long as nothing but a demonstration wrote to it.
+//! is read back and checked before the transaction that makes it current commits; a row that is not as it was written is an error that
+//! names it, not a number (`sums`). One process writes; any number may read. A field is the demonstration's own as long as nothing
+//! but a demonstration wrote to it.
 
+mod error;
 pub mod fhead;
 mod guard;
 pub mod records;
+mod sums;
 mod transaction;
 mod v1;
 
+pub use error::StoreError;
 pub use fhead::FheadError;
 pub use records::{Entry, Event, HeadRecord, NewSample, Origin, Photo, Sample, Version};
 pub use transaction::Transaction;
 
 use crate::features::Recipe;
+use error::{from_io, from_redb, from_storage, opening};
 use guard::guarded;
 use redb::{
-    ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTable,
-    StorageBackend, StorageError, TableDefinition, TableError,
+    ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction,
+    ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use sums::{Checked, Place, SumKey};
 
 /// The file inside a field folder.
 pub const FILE_NAME: &str = "field.redb";
-/// The layout of the tables below.
-pub const FORMAT_VERSION: u64 = 1;
+/// The layout of the tables below. Version 1, without checksums of rows, is read as it is; the first change of such a field brings it to
+/// version 2.
+pub const FORMAT_VERSION: u64 = 2;
 /// redb's page cache. Its default of 1 GiB is more than many boards have, and every verb reads what it needs once: a large cache only
 /// costs page faults (features of 480 samples: 3 ms with 2 MiB, 6 to 9 ms with 16 MiB).
 const CACHE_BYTES: usize = 2 << 20;
@@ -55,45 +62,6 @@ const VERSIONS: Table<u64> = TableDefinition::new("versions");
 /// Sequence number → postcard [`Entry`].
 const JOURNAL: Table<u64> = TableDefinition::new("journal");
 
-/// What can go wrong with the store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("there is no field in {folder}; make one with `fieldhead collect --from DIR`, or name another with --field", folder = .0.display())]
-    Missing(PathBuf),
-    #[error("the field in {folder} is in use by another process; stop it, or name another with --field", folder = .0.display())]
-    InUse(PathBuf),
-    #[error(
-        "the disk of the field is full ({0}); nothing was changed: free some space and try again"
-    )]
-    Full(std::io::Error),
-    #[error(
-        "the field cannot be read or written ({0}); nothing was changed: check its permissions and that the disk is not mounted read-only"
-    )]
-    ReadOnly(std::io::Error),
-    #[error(
-        "the field's disk failed ({0}); nothing was changed: check the disk or the SD card, then try again"
-    )]
-    Io(std::io::Error),
-    #[error("field.redb is damaged: {0}; restore it from a copy, or start a new field")]
-    Damaged(String),
-    #[error(
-        "the field has format version {0}, this program reads version {FORMAT_VERSION}; update fieldhead"
-    )]
-    Format(u64),
-    #[error("there is no sample {0}; `fieldhead samples` lists them")]
-    NoSample(u64),
-    #[error("there is no head version {0}; `fieldhead history` lists them")]
-    NoVersion(u64),
-    #[error("the field has no head yet; make one with `fieldhead train`")]
-    NoHead,
-    #[error(
-        "head version {0} is damaged inside field.redb; put another one back with `fieldhead rollback VERSION` (`fieldhead history` lists them), or make a new one with `fieldhead train`"
-    )]
-    DamagedHead(u64),
-    #[error(transparent)]
-    Fhead(#[from] FheadError),
-}
-
 /// Feature vectors of samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
@@ -114,6 +82,8 @@ pub struct Store {
     db: Option<Db>,
     /// Whether what is written is a demonstration's.
     demo: bool,
+    /// A sample that is not read.
+    left_out: Option<u64>,
 }
 
 impl Drop for Store {
@@ -178,6 +148,7 @@ impl Store {
         Store {
             db: Some(db),
             demo: false,
+            left_out: None,
         }
     }
 
@@ -197,7 +168,7 @@ impl Store {
 
     fn checked(self) -> Result<Store, StoreError> {
         match self.meta("format")? {
-            Some(FORMAT_VERSION) => Ok(self),
+            Some(1..=FORMAT_VERSION) => Ok(self),
             Some(other) => Err(StoreError::Format(other)),
             None => Err(StoreError::Damaged("it holds no field".into())),
         }
@@ -215,6 +186,7 @@ impl Store {
         };
         guarded(|| {
             let mut transaction = Transaction::new(db.begin_write().map_err(from_redb)?);
+            transaction.upgrade()?;
             let result = work(&mut transaction)?;
             transaction.mark_demo(self.demo)?;
             transaction.commit()?;
@@ -230,27 +202,38 @@ impl Store {
         Ok(self)
     }
 
+    /// The field as it reads without a sample, whose own rows are not looked at: they may be damaged.
+    ///
+    /// # Errors
+    /// There is no such sample.
+    pub fn without(mut self, id: u64) -> Result<Store, StoreError> {
+        let there = self.read(SAMPLES, |table| {
+            Ok(table.get(id).map_err(from_storage)?.is_some())
+        })?;
+        self.left_out = Some(id);
+        (there == Some(true))
+            .then_some(self)
+            .ok_or(StoreError::NoSample(id))
+    }
+
+    fn is_read(&self, id: u64) -> bool {
+        self.left_out != Some(id)
+    }
+
     /// All samples by id.
     pub fn samples(&self) -> Result<BTreeMap<u64, Sample>, StoreError> {
-        let samples = self.read(SAMPLES, |table| {
-            collect(table.iter().map_err(from_storage)?, "samples")
-        })?;
-        Ok(samples.unwrap_or_default())
+        self.records(SAMPLES, |id| self.is_read(id))
     }
 
     pub fn sample(&self, id: u64) -> Result<Sample, StoreError> {
-        self.read(SAMPLES, |table| {
-            let value = table.get(id).map_err(from_storage)?;
-            decode(value.ok_or(StoreError::NoSample(id))?.value(), "samples")
-        })?
-        .ok_or(StoreError::NoSample(id))
+        let sample = self.read_checked(SAMPLES, |table| table.record(id))?;
+        sample.flatten().ok_or(StoreError::NoSample(id))
     }
 
     /// The kept picture of a sample, encoded.
     pub fn photo(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let photo = self.read(PHOTOS, |table| {
-            let value = table.get(id).map_err(from_storage)?;
-            Ok(value.map(|bytes| bytes.value().to_vec()))
+        let photo = self.read_checked(PHOTOS, |table| {
+            Ok(table.get(id)?.map(|bytes| bytes.value().to_vec()))
         })?;
         Ok(photo.flatten())
     }
@@ -268,27 +251,27 @@ impl Store {
 
     /// Stored vectors of a recipe in order of their samples; samples that were never embedded by it are missing.
     pub fn features(&self, recipe: &Recipe) -> Result<Rows, StoreError> {
-        let number = self.read(RECIPES, |table| find_recipe(&table, recipe))?;
+        let number = self.read_checked(RECIPES, |table| find_recipe(&table, recipe))?;
         let Some(number) = number.flatten() else {
             return Ok(Rows::default());
         };
         let width = recipe.width as usize;
-        let rows = self.read(FEATURES, |table| {
+        let rows = self.read_checked(FEATURES, |table| {
             let mut found = Rows::default();
-            let range = table
-                .range((number, 0)..=(number, u64::MAX))
-                .map_err(from_storage)?;
-            for row in range {
-                let (key, value) = row.map_err(from_storage)?;
-                let start = found.numbers.len();
-                let numbers = value.value().chunks_exact(4);
-                found
-                    .numbers
-                    .extend(numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-                crate::features::check(&found.numbers[start..], width)
-                    .map_err(|e| StoreError::Damaged(e.to_string()))?;
-                found.ids.push(key.value().1);
-            }
+            let all = (number, 0)..=(number, u64::MAX);
+            table.each(
+                all,
+                |(_, id)| self.is_read(id),
+                |(_, id), bytes| {
+                    let start = found.numbers.len();
+                    let numbers = bytes.chunks_exact(4);
+                    found
+                        .numbers
+                        .extend(numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+                    found.ids.push(id);
+                    crate::features::check(&found.numbers[start..], width).ok()
+                },
+            )?;
             Ok(found)
         })?;
         Ok(rows.unwrap_or_default())
@@ -316,18 +299,12 @@ impl Store {
 
     /// All head versions, oldest first.
     pub fn versions(&self) -> Result<Vec<Version>, StoreError> {
-        let versions: Option<BTreeMap<u64, Version>> = self.read(VERSIONS, |table| {
-            collect(table.iter().map_err(from_storage)?, "versions")
-        })?;
-        Ok(versions.unwrap_or_default().into_values().collect())
+        Ok(self.records(VERSIONS, |_| true)?.into_values().collect())
     }
 
     /// The journal, oldest first.
     pub fn journal(&self) -> Result<Vec<Entry>, StoreError> {
-        let entries: Option<BTreeMap<u64, Entry>> = self.read(JOURNAL, |table| {
-            collect(table.iter().map_err(from_storage)?, "journal")
-        })?;
-        Ok(entries.unwrap_or_default().into_values().collect())
+        Ok(self.records(JOURNAL, |_| true)?.into_values().collect())
     }
 
     /// Bytes of all kept pictures.
@@ -348,11 +325,54 @@ impl Store {
         Ok(value.flatten())
     }
 
+    /// The records of a table but those that are not wanted.
+    fn records<T: DeserializeOwned>(
+        &self,
+        definition: Table<u64>,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<BTreeMap<u64, T>, StoreError> {
+        let records = self.read_checked(definition, |table| {
+            let mut records = BTreeMap::new();
+            table.each(.., wanted, |id, bytes| {
+                records.insert(id, sums::parse(bytes)?);
+                Some(())
+            })?;
+            Ok(records)
+        })?;
+        Ok(records.unwrap_or_default())
+    }
+
+    /// Runs `work` on a table whose rows are checked; `None` when there is no such table.
+    fn read_checked<K: Place, T>(
+        &self,
+        definition: Table<K>,
+        work: impl FnOnce(
+            Checked<K, ReadOnlyTable<K, &'static [u8]>, ReadOnlyTable<SumKey, u32>>,
+        ) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.read_beside(definition, |transaction, rows| {
+            work(Checked {
+                table: definition,
+                rows,
+                sums: sums::of(transaction)?,
+            })
+        })
+    }
+
     /// Runs `work` on a table; `None` when there is no such table.
     fn read<K: redb::Key + 'static, V: redb::Value + 'static, T>(
         &self,
         definition: TableDefinition<K, V>,
-        work: impl FnOnce(redb::ReadOnlyTable<K, V>) -> Result<T, StoreError>,
+        work: impl FnOnce(ReadOnlyTable<K, V>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.read_beside(definition, |_, table| work(table))
+    }
+
+    /// Runs `work` on a table and the transaction that it is read in; `None` when there is no such table.
+    fn read_beside<K: redb::Key + 'static, V: redb::Value + 'static, T>(
+        &self,
+        definition: TableDefinition<K, V>,
+        work: impl FnOnce(&ReadTransaction, ReadOnlyTable<K, V>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         guarded(|| {
             let read = match &self.db {
@@ -360,8 +380,9 @@ impl Store {
                 Some(Db::Reader(db)) => db.begin_read(),
                 None => return Ok(None),
             };
-            match read.map_err(from_redb)?.open_table(definition) {
-                Ok(table) => work(table).map(Some),
+            let transaction = read.map_err(from_redb)?;
+            match transaction.open_table(definition) {
+                Ok(table) => work(&transaction, table).map(Some),
                 Err(TableError::TableDoesNotExist(_)) => Ok(None),
                 Err(other) => Err(from_redb(other)),
             }
@@ -396,45 +417,6 @@ fn stored_head(version: u64, bytes: &[u8]) -> Result<HeadRecord, StoreError> {
     })
 }
 
-fn opening(error: DatabaseError, folder: &Path) -> StoreError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
-            StoreError::InUse(folder.to_path_buf())
-        }
-        DatabaseError::Storage(storage) => from_storage(storage),
-        other => StoreError::Damaged(other.to_string()),
-    }
-}
-
-fn from_storage(error: StorageError) -> StoreError {
-    match error {
-        StorageError::Io(io) => from_io(io),
-        StorageError::PreviousIo => {
-            StoreError::Io(std::io::Error::other("an earlier write had failed"))
-        }
-        other => StoreError::Damaged(other.to_string()),
-    }
-}
-
-fn from_redb(error: impl Into<redb::Error>) -> StoreError {
-    match error.into() {
-        redb::Error::Io(io) => from_io(io),
-        redb::Error::PreviousIo => from_storage(StorageError::PreviousIo),
-        other => StoreError::Damaged(other.to_string()),
-    }
-}
-
-fn from_io(error: std::io::Error) -> StoreError {
-    use std::io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => StoreError::Full(error),
-        Kind::ReadOnlyFilesystem | Kind::PermissionDenied => StoreError::ReadOnly(error),
-        // redb reports bytes that are no database of its own as invalid data.
-        Kind::InvalidData | Kind::UnexpectedEof => StoreError::Damaged(error.to_string()),
-        _ => StoreError::Io(error),
-    }
-}
-
 fn content_key(content: &[u8; 32], label: &str) -> [u8; 32] {
     use sha2::{Digest, Sha256};
     let mut hasher = Sha256::new();
@@ -443,31 +425,21 @@ fn content_key(content: &[u8; 32], label: &str) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-fn find_recipe(
-    table: &impl ReadableTable<u32, &'static [u8]>,
+fn find_recipe<R: ReadableTable<u32, &'static [u8]>, S: ReadableTable<SumKey, u32>>(
+    table: &Checked<u32, R, S>,
     recipe: &Recipe,
 ) -> Result<Option<u32>, StoreError> {
-    for row in table.iter().map_err(from_storage)? {
-        let (number, value) = row.map_err(from_storage)?;
-        let known: Recipe = decode(value.value(), "recipes")?;
-        if known.same_space(recipe) {
-            return Ok(Some(number.value()));
-        }
-    }
-    Ok(None)
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8], table: &str) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes).map_err(|e| StoreError::Damaged(format!("table {table}: {e}")))
-}
-
-fn collect<T: DeserializeOwned>(
-    rows: redb::Range<u64, &'static [u8]>,
-    table: &str,
-) -> Result<BTreeMap<u64, T>, StoreError> {
-    rows.map(|row| {
-        let (key, value) = row.map_err(from_storage)?;
-        Ok((key.value(), decode(value.value(), table)?))
-    })
-    .collect()
+    let mut found = None;
+    table.each(
+        ..,
+        |_| true,
+        |number, bytes| {
+            let known: Recipe = sums::parse(bytes)?;
+            if known.same_space(recipe) {
+                found = found.or(Some(number));
+            }
+            Some(())
+        },
+    )?;
+    Ok(found)
 }

@@ -3,9 +3,10 @@
 //! Invariant: nothing here is visible, and nothing is on disk, before [`Transaction::commit`] returned `Ok`.
 
 use super::records::{Entry, Event, HeadRecord, NewSample, Origin, Sample, Version};
+use super::sums::{self, Checked, Place, SUMS, SumKey};
 use super::{
     CONTENT, FEATURES, FORMAT_VERSION, HEADS, JOURNAL, META, PHOTOS, RECIPES, SAMPLES, StoreError,
-    VERSIONS, content_key, decode, fhead, find_recipe, from_redb, from_storage, stored_head,
+    Table, VERSIONS, content_key, fhead, find_recipe, from_redb, from_storage, stored_head,
 };
 use crate::features::Recipe;
 use redb::{ReadableTable, WriteTransaction};
@@ -35,6 +36,20 @@ impl Transaction {
         self.set_meta("format", FORMAT_VERSION)?;
         let program = concat!("fieldhead ", env!("CARGO_PKG_VERSION")).to_owned();
         self.log(time_us, Event::Created { program })
+    }
+
+    /// Gives the rows of a field of version 1 their checksums. They stay where they are, and a reader that opened the field before
+    /// goes on reading.
+    pub(super) fn upgrade(&mut self) -> Result<(), StoreError> {
+        if self.find_meta("format")? != Some(1) {
+            return Ok(());
+        }
+        for table in [SAMPLES, PHOTOS, VERSIONS, JOURNAL] {
+            sums::add(&self.inner, table)?;
+        }
+        sums::add(&self.inner, RECIPES)?;
+        sums::add(&self.inner, FEATURES)?;
+        self.set_meta("format", FORMAT_VERSION)
     }
 
     /// Says whether the field is the demonstration's own.
@@ -71,11 +86,18 @@ impl Transaction {
         self.insert(FEATURES, (number, id), &bytes)
     }
 
-    /// Removes a sample, its photo and its features.
+    /// Removes a sample, its photo and its features, which may be damaged.
     pub fn remove_sample(&mut self, id: u64, time_us: u64) -> Result<(), StoreError> {
-        let sample = self.sample(id)?;
+        match self.sample(id) {
+            Ok(sample) => self.unindex_content(&sample, id)?,
+            // Under which content it stands is not known any more.
+            Err(StoreError::DamagedSample { .. }) => {
+                let mut table = self.inner.open_table(CONTENT).map_err(from_redb)?;
+                table.retain(|_, other| other != id).map_err(from_storage)?;
+            }
+            Err(other) => return Err(other),
+        }
         self.remove(SAMPLES, id)?;
-        self.unindex_content(&sample, id)?;
         if let Some(photo_bytes) = self.remove(PHOTOS, id)? {
             self.add_photo_bytes(-(photo_bytes as i64))?;
         }
@@ -113,9 +135,12 @@ impl Transaction {
     /// Stores a new head version, reads it back, checks it, and makes it the one in use.
     pub fn put_head(&mut self, head: &HeadRecord, origin: Origin) -> Result<u64, StoreError> {
         let version = self.take_number("next_version")?;
-        self.insert(HEADS, version, &fhead::encode(head)?)?;
         let read_back = {
-            let table = self.inner.open_table(HEADS).map_err(from_redb)?;
+            let mut table = self.inner.open_table(HEADS).map_err(from_redb)?;
+            let bytes = fhead::encode(head)?;
+            table
+                .insert(version, bytes.as_slice())
+                .map_err(from_storage)?;
             let bytes = table.get(version).map_err(from_storage)?;
             fhead::decode(bytes.ok_or(StoreError::NoVersion(version))?.value())?
         };
@@ -156,15 +181,14 @@ impl Transaction {
     }
 
     fn sample(&self, id: u64) -> Result<Sample, StoreError> {
-        let table = self.inner.open_table(SAMPLES).map_err(from_redb)?;
-        let value = table.get(id).map_err(from_storage)?;
-        decode(value.ok_or(StoreError::NoSample(id))?.value(), "samples")
+        let sample = self.checked(SAMPLES)?.record(id)?;
+        sample.ok_or(StoreError::NoSample(id))
     }
 
     fn recipe_number(&mut self, recipe: &Recipe) -> Result<u32, StoreError> {
         let (known, next) = {
-            let table = self.inner.open_table(RECIPES).map_err(from_redb)?;
-            let last = table.last().map_err(from_storage)?;
+            let table = self.checked(RECIPES)?;
+            let last = table.rows.last().map_err(from_storage)?;
             (
                 find_recipe(&table, recipe)?,
                 last.map_or(0, |(number, _)| number.value() + 1),
@@ -209,11 +233,14 @@ impl Transaction {
     }
 
     fn meta(&self, key: &str) -> Result<u64, StoreError> {
+        self.find_meta(key)?
+            .ok_or_else(|| StoreError::Damaged(format!("the counter '{key}' is missing")))
+    }
+
+    fn find_meta(&self, key: &str) -> Result<Option<u64>, StoreError> {
         let table = self.inner.open_table(META).map_err(from_redb)?;
         let value = table.get(key).map_err(from_storage)?;
-        value
-            .map(|v| v.value())
-            .ok_or_else(|| StoreError::Damaged(format!("the counter '{key}' is missing")))
+        Ok(value.map(|v| v.value()))
     }
 
     fn set_meta(&mut self, key: &str, value: u64) -> Result<(), StoreError> {
@@ -222,35 +249,53 @@ impl Transaction {
         Ok(())
     }
 
-    fn put<K: redb::Key + 'static>(
+    /// A table whose rows are checked.
+    #[expect(clippy::type_complexity, reason = "redb's types, and only here")]
+    fn checked<K: Place>(
+        &self,
+        table: Table<K>,
+    ) -> Result<
+        Checked<K, redb::Table<'_, K, &'static [u8]>, redb::Table<'_, SumKey, u32>>,
+        StoreError,
+    > {
+        Ok(Checked {
+            table,
+            rows: self.inner.open_table(table).map_err(from_redb)?,
+            sums: Some(self.inner.open_table(SUMS).map_err(from_redb)?),
+        })
+    }
+
+    fn put<K: Place>(
         &mut self,
-        table: super::Table<K>,
-        key: impl for<'a> std::borrow::Borrow<K::SelfType<'a>>,
+        table: Table<K>,
+        key: K,
         value: &impl Serialize,
     ) -> Result<(), StoreError> {
         let bytes = postcard::to_stdvec(value).map_err(|e| StoreError::Damaged(e.to_string()))?;
         self.insert(table, key, &bytes)
     }
 
-    fn insert<K: redb::Key + 'static>(
+    /// Writes a row and its checksum.
+    fn insert<K: Place>(
         &mut self,
-        table: super::Table<K>,
-        key: impl for<'a> std::borrow::Borrow<K::SelfType<'a>>,
+        table: Table<K>,
+        key: K,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        let mut table = self.inner.open_table(table).map_err(from_redb)?;
-        table.insert(key, bytes).map_err(from_storage)?;
+        let mut rows = self.inner.open_table(table).map_err(from_redb)?;
+        rows.insert(key, bytes).map_err(from_storage)?;
+        let mut sums = self.inner.open_table(SUMS).map_err(from_redb)?;
+        sums.insert(sums::key(&table, key), sums::sum(bytes))
+            .map_err(from_storage)?;
         Ok(())
     }
 
-    /// Removes a row; returns the length of its value when there was one.
-    fn remove<K: redb::Key + 'static>(
-        &mut self,
-        table: super::Table<K>,
-        key: impl for<'a> std::borrow::Borrow<K::SelfType<'a>>,
-    ) -> Result<Option<usize>, StoreError> {
-        let mut table = self.inner.open_table(table).map_err(from_redb)?;
-        let removed = table.remove(key).map_err(from_storage)?;
+    /// Removes a row and its checksum; returns the length of its value when there was one.
+    fn remove<K: Place>(&mut self, table: Table<K>, key: K) -> Result<Option<usize>, StoreError> {
+        let mut rows = self.inner.open_table(table).map_err(from_redb)?;
+        let removed = rows.remove(key).map_err(from_storage)?;
+        let mut sums = self.inner.open_table(SUMS).map_err(from_redb)?;
+        sums.remove(sums::key(&table, key)).map_err(from_storage)?;
         Ok(removed.map(|value| value.value().len()))
     }
 }

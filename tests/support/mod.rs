@@ -1,6 +1,8 @@
 //! What several tests need: drawn samples, a field in a folder, the program.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub mod disk;
+
 use fieldhead::head::Samples;
 use fieldhead::random::SplitMix64;
 
