@@ -3,6 +3,7 @@
 //! Owns: `A = L Lᵀ` for a symmetric positive definite `A`, with `L` kept row by row. Every change costs O(n²); a factorization costs
 //! O(n³).
 
+use super::gram::vectorized;
 use faer::{Mat, Side};
 
 /// What may be left of a pivot by a subtraction: six of sixteen digits.
@@ -34,6 +35,7 @@ impl Cholesky {
         fine.then_some(self)
     }
 
+    #[inline(always)]
     fn row(&self, i: usize) -> &[f64] {
         &self.packed[i * (i + 1) / 2..][..=i]
     }
@@ -110,23 +112,12 @@ impl Cholesky {
 
     /// The same with the block of `L` from row and column `start` on.
     fn half_solve_from(&self, start: usize, x: &mut [f64]) {
-        for i in 0..x.len() {
-            let row = &self.row(start + i)[start..];
-            let known = dot(&row[..i], &x[..i]);
-            x[i] = (x[i] - known) / row[i];
-        }
+        half_solve(self, start, x);
     }
 
     /// Solves `Lᵀ y = x` in place.
     pub fn finish_solve(&self, x: &mut [f64]) {
-        for i in (0..self.n).rev() {
-            let row = self.row(i);
-            x[i] /= row[i];
-            let value = x[i];
-            for (x, &entry) in x[..i].iter_mut().zip(row) {
-                *x -= value * entry;
-            }
-        }
+        finish_solve(self, x);
     }
 
     /// Solves `A y = x` in place.
@@ -195,6 +186,7 @@ fn apply_to<'a, const N: usize>(
 }
 
 /// Inner product with partial sums in a fixed order.
+#[inline(always)]
 pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     const LANES: usize = 8;
     let (heads_a, heads_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
@@ -207,6 +199,30 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
         }
     }
     sums.iter().sum::<f64>() + tail
+}
+
+vectorized! {
+    /// With the block of `L` from row and column `start` on.
+    fn half_solve<'a>(factor: &'a Cholesky, start: usize, x: &'a mut [f64]) -> () {
+        for i in 0..x.len() {
+            let row = &factor.row(start + i)[start..];
+            let known = dot(&row[..i], &x[..i]);
+            x[i] = (x[i] - known) / row[i];
+        }
+    }
+}
+
+vectorized! {
+    fn finish_solve<'a>(factor: &'a Cholesky, x: &'a mut [f64]) -> () {
+        for i in (0..factor.n).rev() {
+            let row = factor.row(i);
+            x[i] /= row[i];
+            let value = x[i];
+            for (x, &entry) in x[..i].iter_mut().zip(row) {
+                *x -= value * entry;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -134,23 +134,7 @@ impl<'a> Curvature<'a> {
     fn times(&self, x: &Vector) -> Vector {
         let m = self.rows.len();
         let constant = self.problem.constant;
-        let mut curved = x.image.clone();
-        vectorized(|| {
-            let mut means = vec![0.0f32; m];
-            let columns = || self.chances.chunks_exact(m).zip(&x.bias);
-            for (column, (chances, bias)) in curved.chunks_exact_mut(m).zip(columns()) {
-                for ((x, chance), mean) in column.iter_mut().zip(chances).zip(&mut means) {
-                    *x += bias * constant;
-                    *mean += chance * *x;
-                }
-            }
-            for (column, (chances, _)) in curved.chunks_exact_mut(m).zip(columns()) {
-                let rows = column.iter_mut().zip(chances).zip(&means);
-                for (((x, chance), mean), importance) in rows.zip(&self.importance) {
-                    *x = importance * chance * (*x - mean);
-                }
-            }
-        });
+        let mut curved = bend(self, x);
         let bias = curved.chunks_exact(m).map(|c| gram::sum(c) * constant);
         let bias = bias.collect();
         add(&mut curved, self.penalty, &x.theta);
@@ -271,11 +255,7 @@ impl Vector {
             (&mut self.bias, &other.bias),
         ];
         for (to, from) in pairs {
-            vectorized(|| {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = factor * *to + from;
-                }
-            });
+            follow(to, factor, from);
         }
     }
 }
@@ -297,6 +277,39 @@ fn doubtful(doubts: &[f32], left_out: f64) -> Vec<usize> {
     }
     rows.sort_unstable();
     rows
+}
+
+vectorized! {
+    /// How the derivatives of the loss by the logits on A change.
+    fn bend<'a>(of: &'a Curvature<'a>, x: &'a Vector) -> Vec<f32> {
+        let m = of.rows.len();
+        let mut curved = x.image.clone();
+        let mut means = vec![0.0f32; m];
+        let chances = of.chances.chunks_exact(m).zip(&x.bias);
+        for (column, (chances, bias)) in curved.chunks_exact_mut(m).zip(chances) {
+            let constant = bias * of.problem.constant;
+            for ((x, chance), mean) in column.iter_mut().zip(chances).zip(&mut means) {
+                *x += constant;
+                *mean += chance * *x;
+            }
+        }
+        let chances = of.chances.chunks_exact(m);
+        for (column, chances) in curved.chunks_exact_mut(m).zip(chances) {
+            let rows = column.iter_mut().zip(chances).zip(&means);
+            for (((x, chance), mean), importance) in rows.zip(&of.importance) {
+                *x = importance * chance * (*x - mean);
+            }
+        }
+        curved
+    }
+}
+
+vectorized! {
+    fn follow<'a>(to: &'a mut [f32], factor: f32, from: &'a [f32]) -> () {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = factor * *to + from;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -17,43 +17,49 @@ const BLOCK: usize = 256;
 /// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
 const CHUNK: usize = 256;
 
-/// Runs `work` compiled for the widest vectors that this processor has. What is inlined into it is; results stay the same to the bit,
-/// since the compiler may not reorder sums of floats.
-#[inline(always)]
-pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    struct Work<F>(F);
-    impl<R, F: FnOnce() -> R> pulp::WithSimd for Work<F> {
-        type Output = R;
-        #[inline(always)]
-        fn with_simd<S: pulp::Simd>(self, _: S) -> R {
-            (self.0)()
+/// Defines a function compiled for the widest vectors that this processor has. Its arguments live for `'a`; what it calls is compiled
+/// likewise if it is `#[inline(always)]`. Results are the same to the bit on every machine, since the compiler may not reorder sums of
+/// floats. A closure would not do: one of some lines stays a function of its own, compiled for the least of processors.
+macro_rules! vectorized {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident<'a>($($input:ident: $type:ty),+ $(,)?) -> $output:ty $body:block) => {
+        $(#[$doc])*
+        $vis fn $name<'a>($($input: $type),+) -> $output {
+            struct Work<'a> {
+                $($input: $type),+
+            }
+            impl<'a> pulp::WithSimd for Work<'a> {
+                type Output = $output;
+                #[inline(always)]
+                fn with_simd<S: pulp::Simd>(self, _: S) -> $output {
+                    let Work { $($input),+ } = self;
+                    $body
+                }
+            }
+            pulp::Arch::new().dispatch(Work { $($input),+ })
         }
-    }
-    pulp::Arch::new().dispatch(Work(work))
+    };
 }
+pub(crate) use vectorized;
 
-/// Inner product in f64. Partial sums in a fixed order let the compiler use its vectors.
-pub fn dot(a: &[f32], b: &[f32]) -> f64 {
-    vectorized(|| dot_inline(a, b))
-}
-
-#[inline(always)]
-fn dot_inline(a: &[f32], b: &[f32]) -> f64 {
-    const LANES: usize = 16;
-    let (heads_a, heads_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let (tail_a, tail_b) = (heads_a.remainder(), heads_b.remainder());
-    let mut sums = [0.0f64; LANES];
-    for (a, b) in heads_a.zip(heads_b) {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+vectorized! {
+    /// Inner product in f64. Partial sums in a fixed order let the compiler use its vectors.
+    pub fn dot<'a>(a: &'a [f32], b: &'a [f32]) -> f64 {
+        const LANES: usize = 16;
+        let (heads_a, heads_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+        let (tail_a, tail_b) = (heads_a.remainder(), heads_b.remainder());
+        let mut sums = [0.0f64; LANES];
+        for (a, b) in heads_a.zip(heads_b) {
+            for lane in 0..LANES {
+                sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+            }
         }
+        let tail: f64 = tail_a
+            .iter()
+            .zip(tail_b)
+            .map(|(&a, &b)| f64::from(a) * f64::from(b))
+            .sum();
+        sums.iter().sum::<f64>() + tail
     }
-    let tail: f64 = tail_a
-        .iter()
-        .zip(tail_b)
-        .map(|(&a, &b)| f64::from(a) * f64::from(b))
-        .sum();
-    sums.iter().sum::<f64>() + tail
 }
 
 /// Rows `[n, width]` as the matrix `width x n` that faer sees in the same memory.

@@ -39,12 +39,15 @@ impl Point {
 
 /// `to + factor · from`
 pub(super) fn add(to: &mut [f32], factor: f64, from: &[f32]) {
-    let factor = factor as f32;
-    vectorized(|| {
+    add_f32(to, factor as f32, from);
+}
+
+vectorized! {
+    fn add_f32<'a>(to: &'a mut [f32], factor: f32, from: &'a [f32]) -> () {
         for (to, from) in to.iter_mut().zip(from) {
             *to += factor * from;
         }
-    });
+    }
 }
 
 /// How a search ended.

@@ -130,23 +130,7 @@ fn to_unit(row: &mut [f32]) {
 }
 
 fn moments(samples: &Samples) -> (Vec<f32>, Vec<f32>) {
-    let share = 1.0 / samples.n().max(1) as f64;
-    let rows = || samples.rows().chunks_exact(samples.width());
-    let mut mean = vec![0.0f64; samples.width()];
-    let mut variance = mean.clone();
-    vectorized(|| {
-        for row in rows() {
-            for (mean, &x) in mean.iter_mut().zip(row) {
-                *mean += share * f64::from(x);
-            }
-        }
-        for row in rows() {
-            for ((variance, mean), &x) in variance.iter_mut().zip(&mean).zip(row) {
-                let off = f64::from(x) - mean;
-                *variance += share * off * off;
-            }
-        }
-    });
+    let (mean, variance) = mean_and_variance(samples);
     let floor = FLOOR * variance.iter().sum::<f64>() / variance.len() as f64;
     // A feature whose spread is rounding noise says nothing; scaling it up would only amplify the noise.
     let scale = variance.iter().zip(&mean).map(|(variance, mean)| {
@@ -159,6 +143,26 @@ fn moments(samples: &Samples) -> (Vec<f32>, Vec<f32>) {
     });
     let scale = scale.collect();
     (mean.into_iter().map(|x| x as f32).collect(), scale)
+}
+
+vectorized! {
+    fn mean_and_variance<'a>(samples: &'a Samples) -> (Vec<f64>, Vec<f64>) {
+        let share = 1.0 / samples.n().max(1) as f64;
+        let mut mean = vec![0.0f64; samples.width()];
+        let mut variance = mean.clone();
+        for row in samples.rows().chunks_exact(samples.width()) {
+            for (mean, &x) in mean.iter_mut().zip(row) {
+                *mean += share * f64::from(x);
+            }
+        }
+        for row in samples.rows().chunks_exact(samples.width()) {
+            for ((variance, mean), &x) in variance.iter_mut().zip(&mean).zip(row) {
+                let off = f64::from(x) - mean;
+                *variance += share * off * off;
+            }
+        }
+        (mean, variance)
+    }
 }
 
 #[cfg(test)]

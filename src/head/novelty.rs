@@ -212,31 +212,11 @@ fn length(square: Option<i32>) -> f64 {
     square.map_or(2.0, |square| f64::from(square).sqrt() / unit)
 }
 
-fn square(a: &Code, b: &Code) -> i32 {
-    gram::vectorized(|| {
-        let differences = a.iter().zip(b).map(|(&a, &b)| i32::from(a) - i32::from(b));
-        differences.map(|d| d * d).sum()
-    })
-}
-
 /// Features of length one times signs, in steps.
 fn code(features: &[f32]) -> Code {
     let length = gram::dot(features, features).sqrt();
     let factor = if length > 0.0 { STEPS / length } else { 0.0 };
-    let mut random = SplitMix64::new(SEED);
-    let mut sums = [0.0f64; CODE];
-    gram::vectorized(|| {
-        for &x in features {
-            let x = f64::from(x).to_bits();
-            for part in sums.as_chunks_mut::<64>().0 {
-                let signs = random.next_u64();
-                for (bit, sum) in part.iter_mut().enumerate() {
-                    *sum += f64::from_bits(x ^ ((signs >> bit & 1) << 63));
-                }
-            }
-        }
-    });
-    sums.map(|sum| (sum * factor).round() as i8)
+    signed_sums(features).map(|sum| (sum * factor).round() as i8)
 }
 
 /// Order of codes: by a hash first, so that the first [`MOST`] of them are a fair draw.
@@ -246,6 +226,30 @@ fn rank(code: &Code) -> (u64, Code) {
         SplitMix64::new(hash ^ word).next_u64()
     });
     (hash, *code)
+}
+
+gram::vectorized! {
+    fn square<'a>(a: &'a Code, b: &'a Code) -> i32 {
+        let differences = a.iter().zip(b).map(|(&a, &b)| i32::from(a) - i32::from(b));
+        differences.map(|d| d * d).sum()
+    }
+}
+
+gram::vectorized! {
+    fn signed_sums<'a>(features: &'a [f32]) -> [f64; CODE] {
+        let mut random = SplitMix64::new(SEED);
+        let mut sums = [0.0f64; CODE];
+        for &x in features {
+            let x = f64::from(x).to_bits();
+            for part in sums.as_chunks_mut::<64>().0 {
+                let signs = random.next_u64();
+                for (bit, sum) in part.iter_mut().enumerate() {
+                    *sum += f64::from_bits(x ^ ((signs >> bit & 1) << 63));
+                }
+            }
+        }
+        sums
+    }
 }
 
 #[cfg(test)]

@@ -12,12 +12,14 @@
 //! and those of the factor stay of rounding's size, so neither is ever made anew.
 
 use super::cholesky::{CANCELLED, Cholesky};
+use super::gram::vectorized;
 use super::members::Members;
 use super::{HeadError, Linear, Samples, gram};
 use crate::backbone::gang;
 use crate::label::{self, MAX_LABELS};
 use faer::prelude::Solve;
 use faer::{Mat, MatRef, Side};
+use rayon::prelude::*;
 
 /// The most that `zᵀB⁻¹z` of a new sample may be, so that it can be taken out again: a tenth of what a pivot may lose.
 const TOO_LARGE: f64 = 0.1 / CANCELLED;
@@ -275,21 +277,22 @@ fn wide(row: &[f32]) -> Vec<f64> {
 
 fn fit_span(z: &Samples, factor: &Cholesky, penalty: f64) -> Fit {
     let classes = z.classes();
-    let mut coefficients = Mat::zeros(z.width(), classes);
-    let mut residuals = Mat::zeros(classes, classes);
-    for class in 0..classes {
+    let of_class = |class: usize| {
         let hot = |&label: &u32| f64::from(u8::from(label as usize == class));
         let mut dual: Vec<f64> = z.labels.iter().map(hot).collect();
         factor.solve(&mut dual);
-        let mut sum = vec![0.0f64; z.width()];
-        for (i, &dual) in dual.iter().enumerate() {
-            for (sum, &x) in sum.iter_mut().zip(z.row(i)) {
-                *sum += dual * f64::from(x);
-            }
-            // R = YᵀY − YᵀK(K + λI)⁻¹Y = λ Yᵀ(K + λI)⁻¹Y: nothing cancels.
-            residuals[(z.labels[i] as usize, class)] += penalty * dual;
+        let sum = weighted_sum(z, &dual);
+        (dual, sum)
+    };
+    let solved: Vec<_> = (0..classes).into_par_iter().map(of_class).collect();
+    let mut coefficients = Mat::zeros(z.width(), classes);
+    let mut residuals = Mat::zeros(classes, classes);
+    for (class, (dual, sum)) in solved.iter().enumerate() {
+        coefficients.col_as_slice_mut(class).copy_from_slice(sum);
+        // R = YᵀY − YᵀK(K + λI)⁻¹Y = λ Yᵀ(K + λI)⁻¹Y: nothing cancels.
+        for (&label, dual) in z.labels.iter().zip(dual) {
+            residuals[(label as usize, class)] += penalty * dual;
         }
-        coefficients.col_as_slice_mut(class).copy_from_slice(&sum);
     }
     Fit::new(z, coefficients, residuals)
 }
@@ -423,4 +426,16 @@ pub fn inverse(matrix: &Mat<f64>) -> Option<Mat<f64>> {
     let factor = matrix.llt(Side::Lower).ok()?;
     let n = matrix.nrows();
     Some(factor.solve(Mat::<f64>::identity(n, n)))
+}
+
+vectorized! {
+    fn weighted_sum<'a>(z: &'a Samples, weights: &'a [f64]) -> Vec<f64> {
+        let mut sum = vec![0.0f64; z.width()];
+        for (row, weight) in z.rows().chunks_exact(z.width()).zip(weights) {
+            for (sum, &x) in sum.iter_mut().zip(row) {
+                *sum += weight * f64::from(x);
+            }
+        }
+        sum
+    }
 }

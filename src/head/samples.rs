@@ -1,7 +1,6 @@
 //! The training set: feature rows with a label and a capture burst each.
 
 use super::HeadError;
-use super::gram::vectorized;
 use crate::features::{self, MAX_WIDTH};
 use crate::label::{self, MAX_LABELS};
 use rayon::prelude::*;
@@ -160,7 +159,7 @@ impl Samples {
     pub(super) fn map_rows(mut self, change: impl Fn(&mut [f32]) + Sync) -> Samples {
         let width = self.width;
         let blocks = self.rows.par_chunks_mut(ROWS * width);
-        blocks.for_each(|block| vectorized(|| block.chunks_exact_mut(width).for_each(&change)));
+        blocks.for_each(|block| block.chunks_exact_mut(width).for_each(&change));
         self
     }
 

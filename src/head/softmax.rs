@@ -363,61 +363,7 @@ impl<'a> Problem<'a> {
 
     /// Loss, probabilities and derivatives at given logits.
     pub(super) fn slope(&self, logits: &[f32]) -> Slope {
-        vectorized(|| self.slope_inline(logits))
-    }
-
-    #[inline(always)]
-    fn slope_inline(&self, logits: &[f32]) -> Slope {
-        let (n, labels) = (self.z.n(), &self.z.labels);
-        let mut highest = vec![f32::NEG_INFINITY; n];
-        for column in logits.chunks_exact(n) {
-            for (highest, &x) in highest.iter_mut().zip(column) {
-                *highest = highest.max(x);
-            }
-        }
-        let mut chances = logits.to_vec();
-        // Of `Σ eˣ` the ones of the highest apart from the rest, which would be lost beside them where a class is almost sure.
-        let (mut ones, mut rest) = (vec![0.0f32; n], vec![0.0f32; n]);
-        let mut own = vec![0.0f32; n];
-        for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
-            let rows = column.iter_mut().zip(&highest).zip(labels);
-            let parts = ones.iter_mut().zip(&mut rest).zip(&mut own);
-            for (((x, highest), &label), ((ones, rest), own)) in rows.zip(parts) {
-                let below = *x - highest;
-                *own = if label == class { below } else { *own };
-                *x = exp_f32(below);
-                *ones += if below == 0.0 { 1.0 } else { 0.0 };
-                *rest += if below == 0.0 { 0.0 } else { *x };
-            }
-        }
-        let losses = self.importance.iter().zip(ones.iter().zip(&rest).zip(&own));
-        let loss = losses
-            .map(|(&u, ((&ones, &rest), &own))| {
-                let others = f64::from(ones) - 1.0 + f64::from(rest);
-                f64::from(u) * (others.ln_1p() - f64::from(own))
-            })
-            .sum();
-        // The derivative by the logit of a sample's own class is −Σ of the others: no cancellation where its chance is almost 1.
-        let mut others = vec![0.0f32; n];
-        for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
-            let rows = column.iter_mut().zip(ones.iter().zip(&rest)).zip(labels);
-            for (((x, (ones, rest)), &label), others) in rows.zip(&mut others) {
-                *x /= ones + rest;
-                *others += if label == class { 0.0 } else { *x };
-            }
-        }
-        let mut by_logit = chances.clone();
-        for (class, column) in (0u32..).zip(by_logit.chunks_exact_mut(n)) {
-            let rows = column.iter_mut().zip(&self.importance).zip(labels);
-            for (((x, importance), &label), others) in rows.zip(&others) {
-                *x = importance * if label == class { -others } else { *x };
-            }
-        }
-        Slope {
-            loss,
-            chances,
-            by_logit,
-        }
+        slope(self, logits)
     }
 
     /// The gradient of the whole objective.
@@ -469,5 +415,64 @@ impl<'a> Problem<'a> {
     /// Inner product of the penalized parts: the weights without the intercepts.
     pub(super) fn square_norm(&self, a: &Point, b: &Point) -> f64 {
         self.inner(a, b) - gram::dot(&a.bias, &b.bias)
+    }
+}
+
+vectorized! {
+    /// Loss, probabilities and derivatives at given logits.
+    fn slope<'a>(problem: &'a Problem<'a>, logits: &'a [f32]) -> Slope {
+        let (n, labels) = (problem.z.n(), &problem.z.labels);
+        let mut highest = vec![f32::NEG_INFINITY; n];
+        for column in logits.chunks_exact(n) {
+            for (highest, &x) in highest.iter_mut().zip(column) {
+                *highest = highest.max(x);
+            }
+        }
+        let mut chances = logits.to_vec();
+        // Of `Σ eˣ` the ones of the highest apart from the rest, which would be lost beside them where a class is almost sure.
+        let (mut ones, mut rest) = (vec![0.0f32; n], vec![0.0f32; n]);
+        let mut own = vec![0.0f32; n];
+        for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
+            let rows = column.iter_mut().zip(&highest).zip(labels);
+            let parts = ones.iter_mut().zip(&mut rest).zip(&mut own);
+            for (((x, highest), &label), ((ones, rest), own)) in rows.zip(parts) {
+                let below = *x - highest;
+                *own = if label == class { below } else { *own };
+                *x = exp_f32(below);
+                *ones += if below == 0.0 { 1.0 } else { 0.0 };
+                *rest += if below == 0.0 { 0.0 } else { *x };
+            }
+        }
+        let losses = problem
+            .importance
+            .iter()
+            .zip(ones.iter().zip(&rest).zip(&own));
+        let loss = losses
+            .map(|(&u, ((&ones, &rest), &own))| {
+                let others = f64::from(ones) - 1.0 + f64::from(rest);
+                f64::from(u) * (others.ln_1p() - f64::from(own))
+            })
+            .sum();
+        // The derivative by the logit of a sample's own class is −Σ of the others: no cancellation where its chance is almost 1.
+        let mut others = vec![0.0f32; n];
+        for (class, column) in (0u32..).zip(chances.chunks_exact_mut(n)) {
+            let rows = column.iter_mut().zip(ones.iter().zip(&rest)).zip(labels);
+            for (((x, (ones, rest)), &label), others) in rows.zip(&mut others) {
+                *x /= ones + rest;
+                *others += if label == class { 0.0 } else { *x };
+            }
+        }
+        let mut by_logit = chances.clone();
+        for (class, column) in (0u32..).zip(by_logit.chunks_exact_mut(n)) {
+            let rows = column.iter_mut().zip(&problem.importance).zip(labels);
+            for (((x, importance), &label), others) in rows.zip(&others) {
+                *x = importance * if label == class { -others } else { *x };
+            }
+        }
+        Slope {
+            loss,
+            chances,
+            by_logit,
+        }
     }
 }

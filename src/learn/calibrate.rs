@@ -51,10 +51,6 @@ fn classes(held_out: &[HeldOut]) -> usize {
     held_out.first().map_or(1, |one| one.scores.len())
 }
 
-fn powers(below: &[f64], factor: f64) -> Vec<f64> {
-    vectorized(|| below.iter().map(|x| exp_f64(x * factor)).collect())
-}
-
 fn likelihood_slope(held_out: &[HeldOut], below: &[f64], factor: f64) -> f64 {
     let classes = classes(held_out);
     let powers = powers(below, factor);
@@ -109,6 +105,12 @@ pub fn calibrate(samples: &Samples, held_out: &[HeldOut], false_alarm_rate: f64)
         novelty: Novelty::new(codes, &signs, false_alarm_rate),
         conformal: Conformal::new(held_out.iter().map(right).collect()),
         ..Calibration::new(inverse_temperature)
+    }
+}
+
+vectorized! {
+    fn powers<'a>(below: &'a [f64], factor: f64) -> Vec<f64> {
+        below.iter().map(|x| exp_f64(x * factor)).collect()
     }
 }
 
