@@ -197,10 +197,11 @@ impl Regression {
 }
 
 /// Fits of the same normalized samples at several penalties, to compare them; `None` where the arithmetic fails. With the Gram matrix
-/// of the rows in f32, which is half the time; without it by way of the features.
+/// of the rows in f32, which is half the time, where its digits are enough; without it by way of the features.
 pub fn fits(z: &Samples, gram: Option<MatRef<'_, f32>>, penalties: &[f64]) -> Vec<Option<Fit>> {
     if let Some(gram) = gram {
-        let fit = |&penalty: &f64| rough_fit(z, gram, penalty);
+        let exact = |penalty| Some(Regression::new(z.clone(), penalty).ok()?.fit);
+        let fit = |&penalty: &f64| rough_fit(z, gram, penalty).or_else(|| exact(penalty));
         return penalties.iter().map(fit).collect();
     }
     let mut matrix = gram::covariance_f64(z.rows(), z.width());

@@ -401,6 +401,27 @@ mod tests {
     }
 
     #[test]
+    fn numbers_far_from_zero_are_learned() {
+        let mut random = crate::random::SplitMix64::new(1);
+        let (n, width) = (24, 40);
+        let class = |i: usize| (i / width % 2) as f32;
+        let number = |i: usize| 30_000.0 + class(i) + random.below(1000) as f32 / 1000.0;
+        let rows: Vec<f32> = (0..n * width).map(number).collect();
+        let labels = (0..n as u32).map(|i| i % 2).collect();
+        let names = vec!["a".into(), "b".into()];
+        let samples = Samples::new(width, rows, labels, names, (0..n as u64).collect()).unwrap();
+        for kind in [HeadKind::Softmax, HeadKind::Ridge, HeadKind::Lda] {
+            let request = Request {
+                kind: Some(kind),
+                ..Request::default()
+            };
+            let choice = select(&samples, &request).unwrap();
+            let accuracy = choice.cv.unwrap().balanced_accuracy;
+            assert!(accuracy > 0.9, "{kind}: {accuracy}");
+        }
+    }
+
+    #[test]
     fn activations_are_scaled_to_length_one_and_signed_numbers_are_left_alone() {
         let scaling = |rows: [f32; 4]| {
             let names = vec!["a".into(), "b".into()];

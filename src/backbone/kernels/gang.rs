@@ -1,4 +1,4 @@
-//! Threads that work on one step after the other: those of one inference.
+//! Threads that work on one step after the other: those of one inference, or of one search for the weights of a head.
 //!
 //! Owns: sharing out the items of a step, and waiting for each other. A step of an inference takes less time than it takes to wake a
 //! thread, and not much more than a general pool takes to hand over its half; so the helpers stay awake from the first step to the
