@@ -247,7 +247,8 @@ class Tried:
             wait_until(lambda: self.count() >= lines, f"{lines} lines of {arguments}")
             yield
         finally:
-            self.machine.run("kill $!; wait $!")
+            # To the log: what it said first and last.
+            self.machine.run("kill $!; wait $!; sed -n '1p;$p' /tmp/out")
 
     def press(self, line):
         """Presses a button as briefly as a hand may, by the board's own time, and lets it go for as long."""
