@@ -423,6 +423,43 @@ mod tests {
     }
 
     #[test]
+    fn ridge_knows_a_rare_class_at_every_penalty_that_it_is_offered() {
+        let mut random = crate::random::SplitMix64::new(1);
+        let (width, mut rows, mut labels, mut bursts) = (120, Vec::new(), Vec::new(), Vec::new());
+        // Six classes of four bursts, and one of three samples of one burst.
+        for i in 0..27u32 {
+            let class = if i < 24 { i % 6 } else { 6 };
+            let own = |j: usize| j % 7 == class as usize;
+            rows.extend(
+                (0..width).map(|j| random.below(100) as f32 + if own(j) { 60.0 } else { 0.0 }),
+            );
+            labels.push(class);
+            bursts.push(u64::from(i.min(24)));
+        }
+        let names = ('a'..='g').map(String::from).collect();
+        let samples = Samples::new(width, rows, labels, names, bursts).unwrap();
+        let normalization = Normalization::L2;
+        let spread = spread(&Normalizer::fit(normalization, &samples).apply_all(samples.clone()));
+        for factor in RIDGE_GRID {
+            let settings = Settings {
+                kind: HeadKind::Ridge,
+                normalization,
+                penalty: factor * spread,
+                class_weights: ClassWeights::Balanced,
+            };
+            let head = head::train(&samples, settings).unwrap();
+            for i in 24..27 {
+                let scores = head.learned().raw_scores(samples.row(i)).unwrap();
+                let others = &scores[..6];
+                assert!(
+                    others.iter().all(|&it| it < scores[6]),
+                    "{factor}: {scores:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn activations_are_scaled_to_length_one_and_signed_numbers_are_left_alone() {
         let scaling = |rows: [f32; 4]| {
             let names = vec!["a".into(), "b".into()];
