@@ -350,6 +350,9 @@ fn of_two_damaged_samples_one_goes_first_and_the_head_follows_with_the_second() 
         flip(db, FEATURES, (0, 4), 8);
     });
     bench.refused(&["samples"], 5, "fieldhead forget --sample 2");
+    // One that is whole would stay in the head.
+    let whole = ["forget", "--sample", "1"];
+    bench.refused(&whole, 5, "fieldhead forget --sample 2");
     let first = bench.ok(&["forget", "--sample", "4", "--json"]).one();
     assert_eq!(first["version"], serde_json::Value::Null);
     let damage = first["damage"].as_str().unwrap();

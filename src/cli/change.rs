@@ -153,14 +153,19 @@ fn relabel(
 
 pub fn forget(context: &Context, options: &Forget) -> Result<()> {
     let id = options.sample;
-    let store = context.open()?.without(id)?;
+    let store = context.open()?;
+    let damaged = match store.check_sample(id) {
+        Err(error) if error.is_of_rows() => true,
+        checked => checked.map(|()| false)?,
+    };
+    let store = store.without(id)?;
     let time_us = now_us();
     let changed = changed_head(context, &store, |head, candidates, set_of, late| {
         pipeline::forget(head, candidates, set_of, late, time_us)
     });
     let (record, ms_learn, damage) = match changed {
         // Of two damaged samples one has to go first.
-        Err(error) if is_of_rows(&error) => (None, 0.0, Some(format!("{error:#}"))),
+        Err(error) if damaged && is_of_rows(&error) => (None, 0.0, Some(format!("{error:#}"))),
         changed => {
             let (record, ms_learn) = changed?;
             (record, ms_learn, None)

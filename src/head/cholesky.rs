@@ -72,7 +72,7 @@ impl Cholesky {
         self.packed = packed;
         self.n -= 1;
         // What the struck column held moves back into the block behind it.
-        self.half_solve_from(index, &mut struck);
+        half_solve_from(self, index, &mut struck);
         let turn = turn(&struck, 1.0).unwrap_or_default();
         self.apply(index, &turn);
     }
@@ -107,17 +107,12 @@ impl Cholesky {
 
     /// Solves `L y = x` in place.
     pub fn half_solve(&self, x: &mut [f64]) {
-        self.half_solve_from(0, x);
-    }
-
-    /// The same with the block of `L` from row and column `start` on.
-    fn half_solve_from(&self, start: usize, x: &mut [f64]) {
-        half_solve(self, start, x);
+        half_solve_from(self, 0, x);
     }
 
     /// Solves `Lᵀ y = x` in place.
     pub fn finish_solve(&self, x: &mut [f64]) {
-        finish_solve(self, x);
+        solve_transposed(self, x);
     }
 
     /// Solves `A y = x` in place.
@@ -202,8 +197,8 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 vectorized! {
-    /// With the block of `L` from row and column `start` on.
-    fn half_solve<'a>(factor: &'a Cholesky, start: usize, x: &'a mut [f64]) -> () {
+    /// Solves `L y = x` in place, with the block of `L` from row and column `start` on.
+    fn half_solve_from<'a>(factor: &'a Cholesky, start: usize, x: &'a mut [f64]) -> () {
         for i in 0..x.len() {
             let row = &factor.row(start + i)[start..];
             let known = dot(&row[..i], &x[..i]);
@@ -213,7 +208,8 @@ vectorized! {
 }
 
 vectorized! {
-    fn finish_solve<'a>(factor: &'a Cholesky, x: &'a mut [f64]) -> () {
+    /// Solves `Lᵀ y = x` in place.
+    fn solve_transposed<'a>(factor: &'a Cholesky, x: &'a mut [f64]) -> () {
         for i in (0..factor.n).rev() {
             let row = factor.row(i);
             x[i] /= row[i];

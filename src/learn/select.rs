@@ -378,16 +378,21 @@ fn candidate(samples: &Samples, settings: Settings, held_out: Vec<HeldOut>) -> C
 mod tests {
     use super::*;
 
+    /// Samples of two classes in turn, each a burst of its own.
+    fn of_two_classes(n: usize, width: usize, number: impl FnMut(usize) -> f32) -> Samples {
+        let rows = (0..n * width).map(number).collect();
+        let labels = (0..n as u32).map(|i| i % 2).collect();
+        let names = vec!["a".into(), "b".into()];
+        Samples::new(width, rows, labels, names, (0..n as u64).collect()).unwrap()
+    }
+
     #[test]
     fn numbers_of_a_converter_of_16_bits_are_learned_as_they_are() {
         let mut random = crate::random::SplitMix64::new(1);
         let (n, width) = (24, 2000);
         let class = |i: usize| (i / width % 2) as f32;
         let number = |i: usize| random.below(65_536) as f32 - 32_768.0 + 900.0 * class(i);
-        let rows: Vec<f32> = (0..n * width).map(number).collect();
-        let labels = (0..n as u32).map(|i| i % 2).collect();
-        let names = vec!["a".into(), "b".into()];
-        let samples = Samples::new(width, rows, labels, names, (0..n as u64).collect()).unwrap();
+        let samples = of_two_classes(n, width, number);
         for kind in [HeadKind::Softmax, HeadKind::Ridge, HeadKind::Lda] {
             let request = Request {
                 kind: Some(kind),
@@ -407,10 +412,7 @@ mod tests {
         let (n, width) = (24, 40);
         let class = |i: usize| (i / width % 2) as f32;
         let number = |i: usize| 30_000.0 + class(i) + random.below(1000) as f32 / 1000.0;
-        let rows: Vec<f32> = (0..n * width).map(number).collect();
-        let labels = (0..n as u32).map(|i| i % 2).collect();
-        let names = vec!["a".into(), "b".into()];
-        let samples = Samples::new(width, rows, labels, names, (0..n as u64).collect()).unwrap();
+        let samples = of_two_classes(n, width, number);
         for kind in [HeadKind::Softmax, HeadKind::Ridge, HeadKind::Lda] {
             let request = Request {
                 kind: Some(kind),

@@ -230,6 +230,18 @@ impl Store {
         sample.flatten().ok_or(StoreError::NoSample(id))
     }
 
+    /// Reads all rows of a sample.
+    ///
+    /// # Errors
+    /// One of them is damaged, or there is no such sample.
+    pub fn check_sample(&self, id: u64) -> Result<(), StoreError> {
+        self.sample(id)?;
+        self.photo(id)?;
+        let own = |(_, other)| other == id;
+        self.read_checked(FEATURES, |table| table.each(.., own, |_, _| Some(())))?;
+        Ok(())
+    }
+
     /// The kept picture of a sample, encoded.
     pub fn photo(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let photo = self.read_checked(PHOTOS, |table| {
