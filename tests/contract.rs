@@ -16,18 +16,19 @@ fn settings(kind: HeadKind, normalization: Normalization) -> Settings {
         kind,
         normalization,
         penalty: match normalization {
-            Normalization::Standardize => 10.0,
+            Normalization::Standardize | Normalization::PowerStandardize => 10.0,
             _ => 0.1,
         },
         class_weights: ClassWeights::Balanced,
     }
 }
 
-const NORMALIZATIONS: [Normalization; 4] = [
+const NORMALIZATIONS: [Normalization; 5] = [
     Normalization::None,
     Normalization::L2,
     Normalization::Power,
     Normalization::Standardize,
+    Normalization::PowerStandardize,
 ];
 
 /// Every head on few and on many samples, so that both of its ways to solve are taken.

@@ -189,7 +189,7 @@ pub struct Train {
     /// Seed of the splits
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Scaling of features: auto, none, l2, power (square root, then l2) or standardize
+    /// Scaling of features: auto, none, l2, power (square root, then l2), standardize or power+standardize
     #[arg(long, value_name = "SCALING", default_value = "auto", value_parser = choice::<Normalization>)]
     pub normalization: Choice<Normalization>,
     /// Penalty on the weights (1/C); without it chosen on the samples

@@ -18,6 +18,32 @@ pub enum Normalization {
     /// The square root of each number's size, with its sign, then to length one: what fires often and strongly counts less (Perronnin,
     /// Sánchez and Mensink, Improving the Fisher Kernel, 2010).
     Power,
+    /// [`Normalization::Power`], then standardized.
+    PowerStandardize,
+}
+
+impl Normalization {
+    /// Whether each feature is scaled by what the samples say of it, besides each row by itself.
+    fn standardizes(self) -> bool {
+        match self {
+            Normalization::None | Normalization::L2 | Normalization::Power => false,
+            Normalization::Standardize | Normalization::PowerStandardize => true,
+        }
+    }
+
+    /// The part that looks at one row alone.
+    #[inline(always)]
+    fn of_row(self, row: &mut [f32]) {
+        match self {
+            Normalization::None | Normalization::Standardize => {}
+            Normalization::L2 => to_unit(row),
+            Normalization::Power | Normalization::PowerStandardize => {
+                row.iter_mut()
+                    .for_each(|x| *x = x.abs().sqrt().copysign(*x));
+                to_unit(row);
+            }
+        }
+    }
 }
 
 /// Share of the mean variance of all features that is added to the variance of each before it is scaled to one. A feature that
@@ -34,6 +60,7 @@ impl fmt::Display for Normalization {
             Normalization::L2 => "l2",
             Normalization::Standardize => "standardize",
             Normalization::Power => "power",
+            Normalization::PowerStandardize => "power+standardize",
         })
     }
 }
@@ -46,8 +73,9 @@ impl FromStr for Normalization {
             "l2" => Ok(Normalization::L2),
             "standardize" => Ok(Normalization::Standardize),
             "power" => Ok(Normalization::Power),
+            "power+standardize" => Ok(Normalization::PowerStandardize),
             other => Err(format!(
-                "normalization is '{other}', expected auto, none, l2, power or standardize"
+                "normalization is '{other}', expected auto, none, l2, power, standardize or power+standardize"
             )),
         }
     }
@@ -57,7 +85,7 @@ impl FromStr for Normalization {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalizer {
     pub kind: Normalization,
-    /// Mean of each feature; empty unless [`Normalization::Standardize`].
+    /// Mean of each feature; empty unless the kind standardizes.
     shift: Vec<f32>,
     /// One over its standard deviation, 0 for a feature that never changes; empty as `shift` is.
     scale: Vec<f32>,
@@ -67,6 +95,7 @@ impl Normalizer {
     pub fn fit(kind: Normalization, samples: &Samples) -> Normalizer {
         let (shift, scale) = match kind {
             Normalization::Standardize => moments(samples),
+            _ if kind.standardizes() => moments(&samples.clone().map_rows(|row| kind.of_row(row))),
             _ => (Vec::new(), Vec::new()),
         };
         Normalizer { kind, shift, scale }
@@ -86,28 +115,15 @@ impl Normalizer {
 
     #[inline(always)]
     fn scale(&self, row: &mut [f32]) {
-        match self.kind {
-            Normalization::None => {}
-            Normalization::L2 => to_unit(row),
-            Normalization::Power => {
-                row.iter_mut()
-                    .for_each(|x| *x = x.abs().sqrt().copysign(*x));
-                to_unit(row);
-            }
-            Normalization::Standardize => {
-                for ((x, shift), scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
-                    *x = (*x - shift) * scale;
-                }
-            }
+        self.kind.of_row(row);
+        for ((x, shift), scale) in row.iter_mut().zip(&self.shift).zip(&self.scale) {
+            *x = (*x - shift) * scale;
         }
     }
 
     /// Refuses numbers that do not fit a vector of `width`.
     pub(super) fn validate(&self, width: usize) -> Result<(), HeadError> {
-        let expected = match self.kind {
-            Normalization::Standardize => width,
-            _ => 0,
-        };
+        let expected = if self.kind.standardizes() { width } else { 0 };
         let fits = self.shift.len() == expected
             && self.scale.len() == expected
             && self.shift.iter().chain(&self.scale).all(|x| x.is_finite());
@@ -195,6 +211,16 @@ mod tests {
         let unit = (1.0 / (1.0 + FLOOR / 2.0).sqrt()) as f32;
         assert_eq!(one.apply_all(set.clone()).rows(), [-unit, 0.0, unit, 0.0]);
         assert!(one.validate(2).is_ok() && one.validate(3).is_err());
+    }
+
+    #[test]
+    fn power_and_standardize_come_one_after_the_other() {
+        let set = samples(vec![9.0, -16.0, 1.0, 0.0, 4.0, 4.0]);
+        let power = Normalizer::fit(Normalization::Power, &set).apply_all(set.clone());
+        let after = Normalizer::fit(Normalization::Standardize, &power).apply_all(power);
+        let both = Normalizer::fit(Normalization::PowerStandardize, &set);
+        assert_eq!(both.apply_all(set).rows(), after.rows());
+        assert!(both.validate(2).is_ok() && both.validate(3).is_err());
     }
 
     #[test]

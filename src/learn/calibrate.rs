@@ -65,7 +65,7 @@ fn likelihood_slope(held_out: &[HeldOut], below: &[f64], factor: f64) -> f64 {
 }
 
 /// Negative log-likelihood of each answer, times its weight.
-pub fn losses(held_out: &[HeldOut], factor: f64) -> Vec<f64> {
+fn losses(held_out: &[HeldOut], factor: f64) -> Vec<f64> {
     let classes = classes(held_out);
     let below = below_highest(held_out);
     let powers = powers(&below, factor);
@@ -82,6 +82,23 @@ pub fn losses(held_out: &[HeldOut], factor: f64) -> Vec<f64> {
 pub fn log_loss(held_out: &[HeldOut], factor: f64) -> f64 {
     let total: f64 = held_out.iter().map(|one| one.weight).sum();
     losses(held_out, factor).iter().sum::<f64>() / total
+}
+
+/// Standard errors by which the loss of `one` is lower than that of `other`, on the same held-out samples in the same order.
+pub fn standard_errors(one: &[HeldOut], other: &[HeldOut]) -> f64 {
+    let [ours, theirs] = [one, other].map(|answers| losses(answers, inverse_temperature(answers)));
+    let total: f64 = one.iter().map(|held_out| held_out.weight).sum();
+    let gains = || ours.iter().zip(&theirs).map(|(a, b)| b - a);
+    let difference = gains().sum::<f64>() / total;
+    let squares = gains()
+        .zip(one)
+        .map(|(gain, held_out)| (gain - held_out.weight * difference).powi(2));
+    let error = squares.sum::<f64>().sqrt() / total;
+    if difference == 0.0 {
+        0.0
+    } else {
+        difference / error
+    }
 }
 
 /// All that held-out answers on `samples` say: temperature, sets of labels, and a threshold above which at most `false_alarm_rate` of
