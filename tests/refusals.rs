@@ -267,7 +267,10 @@ fn a_value_that_is_none_of_a_choice_is_refused_with_all_of_them() {
     for (option, all) in [
         ("--fit", "auto, squash, crop, letterbox or both"),
         ("--features", "auto, final or multi"),
-        ("--normalization", "auto, none, l2, power or standardize"),
+        (
+            "--normalization",
+            "auto, none, l2, power, standardize or power+standardize",
+        ),
         ("--head", "auto, softmax"),
     ] {
         bench.refused(&["train", option, "tree"], 2, all);
