@@ -4,7 +4,7 @@
 //! one. By the representer theorem (Kimeldorf and Wahba, 1971) the best `W` is `θᵀ Z`; where there are fewer samples than features
 //! the search is for `θ` in the span of the samples, and one step costs n² · classes instead of 2 · n · D · classes.
 //!
-//! The search is Newton's in the geometry of `W` (see [`super::newton`]); it ends when strong convexity proves that the objective is
+//! The search is Newton's in the geometry of `W` (see `newton`); it ends when strong convexity proves that the objective is
 //! within [`GAP`] of its optimum, or when steps win nothing more.
 
 use super::exp::exp_f32;
