@@ -1,7 +1,7 @@
 //! Sources: where pictures come from, and sound.
 //!
 //! Owns: reading pictures from files and folders ([`folder`]), from cameras ([`camera`]) and other programs ([`command`]), and drawing
-//! them ([`line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound are listened
+//! them ([`mod@line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound are listened
 //! to ([`sound`], [`level`]); no backbone takes it yet. Does not own: decoding or fitting pictures (`preprocess`).
 //!
 //! Invariant: a source is bounded in memory: one picture at a time (two of a device: one waits, one is being read), and none larger
