@@ -40,7 +40,7 @@ impl Context {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match common.threads {
             0 => cores,
-            n => n.min(256),
+            n => n.into(),
         };
         // This thread is of the pool, so that what it shares out need not wake another one first.
         rayon::ThreadPoolBuilder::new()
