@@ -174,7 +174,7 @@ pub struct Collect {
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
     /// A button that collects its label while it is held: a pin of the header, to ground (PIN:high to the supply)
-    #[arg(long = "button", value_name = "LABEL=PIN", requires = "source", conflicts_with_all = ["from", "label"], value_parser = Wire::parse)]
+    #[arg(long = "button", value_name = "LABEL=PIN", requires = "source", conflicts_with_all = ["from", "label"], value_parser = Wire::button)]
     pub buttons: Vec<Wire>,
     /// The board whose pins these are, by name or by file; without it the device tree tells
     #[arg(long, value_name = "NAME|FILE", requires = "buttons")]
@@ -238,7 +238,7 @@ pub struct Predict {
     #[arg(long, value_name = "PIN", requires_all = ["source", "buttons"], conflicts_with = "paths", value_parser = Contact::parse)]
     pub wrong: Option<Contact>,
     /// A label's button; pressed without --wrong before it, it does nothing. Pins as for collect
-    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], conflicts_with = "paths", value_parser = Wire::parse)]
+    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], conflicts_with = "paths", value_parser = Wire::button)]
     pub buttons: Vec<Wire>,
     /// The board whose pins these are, by name or by file; without it the device tree tells
     #[arg(long, value_name = "NAME|FILE", requires = "wires")]

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::embed;
 use super::output::{ends, fit, ms_since, range, round};
 use anyhow::Result;
-use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
+use fieldhead::backbone::{Backbone, Found, hex, recipe};
 use fieldhead::learn::metrics::Interval;
 use fieldhead::learn::{self, Choice, LearnError, select, transfer};
 use fieldhead::pipeline::{self, PipelineError};
@@ -25,7 +25,7 @@ fn list(context: &Context) -> Result<()> {
         "{:26} {:>8} {:>8} {:>7}  where",
         "name", "MB", "M MACs", "width"
     ))?;
-    for found in find::installed(&context.search) {
+    for found in context.installed()? {
         let card = &found.card;
         let place = found
             .folder
@@ -79,7 +79,7 @@ const BEYOND_CHANCE: f64 = 2.0;
 fn rank(context: &Context) -> Result<()> {
     let store = context.open_to_look()?;
     let (mut ranked, mut unseen) = (Vec::new(), Vec::new());
-    for found in find::installed(&context.search) {
+    for found in context.installed()? {
         let name = found.card.name.clone();
         match score(context, &store, found) {
             Ok(one) => ranked.push(one),

@@ -15,10 +15,11 @@ use serde_json::json;
 use std::time::Instant;
 
 pub fn correct(context: &Context, options: &Correct) -> Result<()> {
-    label::check(&options.label)?;
+    label::check_new(&options.label)?;
     let store = context.open()?;
     let (_, head) = store.current_head()?;
     pipeline::check_native(&head)?;
+    context.check_asked(&head.recipe)?;
     let label = &options.label;
     let corrected = match (&options.path, options.sample) {
         (Some(path), _) => {

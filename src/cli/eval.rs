@@ -26,6 +26,7 @@ pub fn run(context: &Context, options: &Eval) -> Result<()> {
     options.html.as_deref().map(check_page).transpose()?;
     let store = context.open_read_only()?;
     let (version, head) = store.current_head()?;
+    context.check_asked(&head.recipe)?;
     let embedder = context.embedder_for(&head.recipe)?;
     let tree = embed::tree(context, &embedder, &options.from)?;
     let judged = judge(&head.learned, &tree)?;

@@ -77,6 +77,7 @@ fn pipeline(error: &PipelineError) -> u8 {
         PipelineError::Label(_) => USAGE,
         PipelineError::Features(_)
         | PipelineError::OtherBackbone { .. }
+        | PipelineError::OtherView { .. }
         | PipelineError::NotInstalled { .. }
         | PipelineError::ForeignHead => MISMATCH,
         _ => BAD_INPUT,

@@ -81,6 +81,7 @@ pub fn import(context: &Context, options: &args::File) -> Result<()> {
     let path = options.file.display().to_string();
     let head = read(&options.file)?;
     // Refuses a head of a backbone that is not here before anything is stored.
+    context.check_asked(&head.recipe)?;
     let embedder = context.embedder_for(&head.recipe)?;
     let record = HeadRecord {
         recipe: embedder.recipe().clone(),

@@ -25,6 +25,7 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let store = context.open_read_only()?;
     let (_, head) = store.current_head()?;
     drop(store);
+    context.check_asked(&head.recipe)?;
     let embedder = context.embedder_for(&head.recipe)?;
     let reading = Reading::new(context, head.learned, options.coverage);
     let source = options.source.as_deref();

@@ -51,8 +51,10 @@ fn list(context: &Context) -> Result<()> {
 fn suspicious(context: &Context, options: &SamplesOptions) -> Result<()> {
     let store = context.open_to_look()?;
     let recipe = match (context.settings.fit, store.current_head()) {
-        // As the head in use sees them, where that was chosen on the samples.
-        (None, Ok((_, head))) if head.native => head.recipe,
+        // As the head in use sees them, where that was chosen on the samples, and nothing else is asked for.
+        (None, Ok((_, head))) if head.native && context.check_asked(&head.recipe).is_ok() => {
+            head.recipe
+        }
         _ => context.recipe()?,
     };
     let set = training_set(context, &store, &recipe, &[])?;
