@@ -69,7 +69,9 @@ pub enum PipelineError {
     )]
     NotInstalled { backbone: String, hash: String },
     #[error(
-        "{missing} of {all} samples have no kept picture and were never embedded this way; train with the settings they were collected with, or collect them again"
+        "of {all} samples, {missing} {} no kept picture and {} never embedded this way; train with the settings they were collected with, or collect them again",
+        if *missing == 1 { "has" } else { "have" },
+        if *missing == 1 { "was" } else { "were" }
     )]
     NoPicture { missing: usize, all: usize },
     #[error(

@@ -30,6 +30,10 @@ pub fn correct(context: &Context, options: &Correct) -> Result<()> {
         (None, Some(id)) => relabel(context, &store, &head, label, id)?,
         (None, None) => return Err(Usage("give a photo, or --sample ID".into()).into()),
     };
+    if !head.learned.labels.contains(label) {
+        let text = format!("'{label}' is a new class; `fieldhead class` lists all");
+        context.out.note(text);
+    }
     let (id, version) = (corrected.id, corrected.version);
     let (ms_learn, ms_commit) = (corrected.ms_learn, corrected.ms_commit);
     report(context, corrected.did, id, version, ms_learn, ms_commit)

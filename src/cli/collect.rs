@@ -4,7 +4,7 @@ use super::args::Collect;
 use super::context::{Context, now_us};
 use super::embed::{CHUNK, FileError, skipped_line};
 use super::exit::{BadInput, Usage};
-use super::output::limit;
+use super::output::{count, limit};
 use super::wires;
 use anyhow::Result;
 use fieldhead::features::Hash;
@@ -105,13 +105,13 @@ impl Tally {
             .out
             .without_picture(self.without_picture, &context.folder);
         context.out.line(format!(
-            "collected {} samples of {} classes, skipped {}",
-            self.collected,
-            self.classes.len(),
+            "collected {} of {}, skipped {}",
+            count(self.collected, "sample"),
+            count(self.classes.len(), "class"),
             self.skipped
         ))?;
-        for (label, count) in &self.classes {
-            context.out.line(format!("  {count:6}  {label}"))?;
+        for (label, n) in &self.classes {
+            context.out.line(format!("  {n:6}  {label}"))?;
         }
         if self.collected == 0 && self.known == 0 && self.skipped > 0 {
             return Err(

@@ -3,6 +3,7 @@
 use super::args;
 use super::context::{Context, now_us};
 use super::exit::BadInput;
+use super::output::count;
 use anyhow::{Context as _, Result};
 use fieldhead::backbone;
 use fieldhead::pipeline;
@@ -101,8 +102,8 @@ pub fn import(context: &Context, options: &args::File) -> Result<()> {
         "backbone_sha256": backbone::hex(&record.recipe.backbone_hash),
     }))?;
     context.out.line(format!(
-        "head with {} classes from {path} is in use as version {version}",
-        labels.len()
+        "head with {} from {path} is in use as version {version}",
+        count(labels.len(), "class")
     ))?;
     Ok(())
 }

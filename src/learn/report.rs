@@ -23,7 +23,8 @@ pub enum Refusal {
     )]
     OneBurst { label: String },
     #[error(
-        "only {n} samples can judge, and fewer than {MIN_JUDGES} say nothing; collect more, at another time or place"
+        "only {} can judge, and fewer than {MIN_JUDGES} say nothing; collect more, at another time or place",
+        if *n == 1 { "one sample".into() } else { format!("{n} samples") }
     )]
     FewJudges { n: usize },
 }

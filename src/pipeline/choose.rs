@@ -188,8 +188,11 @@ impl Search {
         }
         if self.without_picture > 0 {
             sentence += &format!(
-                "; others could not be tried, because {} samples have no kept picture",
-                self.without_picture
+                "; others could not be tried, because {} no kept picture",
+                match self.without_picture {
+                    1 => "one sample has".into(),
+                    n => format!("{n} samples have"),
+                }
             );
         }
         sentence

@@ -59,7 +59,11 @@ impl Tree {
             Ok(files) => {
                 for path in files {
                     if path.is_dir() {
-                        self.skip(&path, "it is a folder inside a class folder");
+                        let class = class.display();
+                        let reason = format!(
+                            "it is a folder inside a class folder; if {class} holds the classes, name that"
+                        );
+                        self.skip(&path, &reason);
                     } else {
                         self.files.push(Labelled {
                             label: label.to_owned(),
