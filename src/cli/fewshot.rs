@@ -290,7 +290,7 @@ fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
         ))?;
     }
     context.out.line(format!(
-        "judged by {}: 95 % is for the choice of these, ± std for that of the shots",
+        "judged by n = {}: 95 % is for the choice of these, ± std for that of the shots",
         count(n_test, "photo")
     ))?;
     let short = |row: &&Row| matches!(row.shots, Shots::Each(shots) if shots > row.drawn);

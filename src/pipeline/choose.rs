@@ -170,6 +170,9 @@ impl Search {
             |recipe: &Recipe| format!("{} view and {} features", recipe.view.fit, recipe.set);
         let tried = self.screened.len();
         let mut sentence = match &self.compared {
+            None if tried == 1 => {
+                format!("{}: the only way of seeing that was tried", name(chosen))
+            }
             None => format!("{}: the best of {tried} ways of seeing", name(chosen)),
             Some((other, lead)) if *lead > MARGIN => format!(
                 "{}: better than {} by {lead:.1} standard errors, the best of {tried} ways of seeing",
