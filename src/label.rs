@@ -8,6 +8,9 @@ pub const MAX_LABEL_BYTES: usize = 64;
 /// The most classes a field may have; heads and files bound their tables by it.
 pub const MAX_LABELS: usize = 1_000;
 
+/// What is said of a picture that shows nothing that was learned.
+pub const UNKNOWN: &str = "unknown";
+
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum LabelError {
     #[error("the label is empty; give it a name, such as --label washer")]
@@ -24,6 +27,10 @@ pub enum LabelError {
     Dots(String),
     #[error("the label {0:?} begins or ends with a space; remove it")]
     Space(String),
+    #[error(
+        "'{0}' cannot be a label: it is the answer to a picture of no class that was learned; choose another name, such as other"
+    )]
+    Reserved(String),
 }
 
 /// Whether a terminal obeys a character instead of showing it: control characters, line separators, what embeds, overrides or isolates
@@ -65,6 +72,16 @@ pub fn check(label: &str) -> Result<(), LabelError> {
         return Err(LabelError::Space(label.into()));
     }
     Ok(())
+}
+
+/// Refuses what cannot be the label of a new sample or class: as [`check`], and [`UNKNOWN`] in any case. Fields and heads that were made
+/// before that was refused may have such a class; it can be read, and renamed.
+pub fn check_new(label: &str) -> Result<(), LabelError> {
+    check(label)?;
+    match label.eq_ignore_ascii_case(UNKNOWN) {
+        true => Err(LabelError::Reserved(label.into())),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -111,5 +128,17 @@ mod tests {
         }
         assert!(check(&"x".repeat(65)).is_err());
         assert!(check(&"x".repeat(64)).is_ok());
+    }
+
+    #[test]
+    fn a_new_class_is_not_called_what_the_program_answers_and_an_old_one_may_be() {
+        for label in ["unknown", "Unknown", "UNKNOWN"] {
+            assert_eq!(check_new(label), Err(LabelError::Reserved(label.into())));
+            assert_eq!(check(label), Ok(()));
+        }
+        for label in ["unknown bird", "unknowns", "other"] {
+            assert_eq!(check_new(label), Ok(()));
+        }
+        assert_eq!(check_new("a/b"), check("a/b"));
     }
 }

@@ -13,7 +13,7 @@ mod set;
 
 pub use choose::{Chosen, candidates, choose};
 pub use classes::ClassChange;
-pub use embedder::Embedder;
+pub use embedder::{Embedder, check_backbone};
 pub use set::{Photos, TrainingSet, group, store_joined, training_set};
 
 use crate::backbone::BackboneError;
@@ -57,11 +57,21 @@ pub enum PipelineError {
         given_hash: String,
     },
     #[error(
+        "the head was trained with {option} {head}, and {option} {given} was given; leave {option} out, or train again: `fieldhead {option} {given} train`"
+    )]
+    OtherView {
+        option: &'static str,
+        head: String,
+        given: String,
+    },
+    #[error(
         "the head needs the backbone '{backbone}' ({hash}), which is not installed; put its folder into ./models or one of FIELDHEAD_MODELS, or name it with --backbone DIR"
     )]
     NotInstalled { backbone: String, hash: String },
     #[error(
-        "{missing} of {all} samples have no kept picture and were never embedded this way; train with the settings they were collected with, or collect them again"
+        "of {all} samples, {missing} {} no kept picture and {} never embedded this way; train with the settings they were collected with, or collect them again",
+        if *missing == 1 { "has" } else { "have" },
+        if *missing == 1 { "was" } else { "were" }
     )]
     NoPicture { missing: usize, all: usize },
     #[error(
@@ -122,7 +132,7 @@ pub fn take_in(
     keep_photo: bool,
     threads: usize,
 ) -> Result<NewSample, PipelineError> {
-    label::check(&naming.label)?;
+    label::check_new(&naming.label)?;
     let decoded;
     let (image, original): (&Image, &[u8]) = match payload {
         Payload::Encoded(bytes) => {
@@ -222,7 +232,7 @@ pub fn correct(
     features: &[f32],
     naming: &Naming,
 ) -> Result<HeadRecord, PipelineError> {
-    label::check(&naming.label)?;
+    label::check_new(&naming.label)?;
     head.learn(features, &naming.label, group(&naming.burst))?;
     Ok(HeadRecord {
         learned: head.learned().clone(),
@@ -259,7 +269,7 @@ pub fn relabel(
     label: &str,
     time_us: u64,
 ) -> Result<HeadRecord, PipelineError> {
-    label::check(label)?;
+    label::check_new(label)?;
     head.learn(&member.features, label, member.group)?;
     head.forget(&member.features, &member.label)?;
     Ok(HeadRecord {

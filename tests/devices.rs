@@ -334,7 +334,7 @@ fn a_board_is_checked_and_every_finding_has_a_cure_or_needs_none() {
     .unwrap();
     bench.refused(&check, 1, "1 of the findings");
     let unknown = ["board", "check", "--board", "nothing"];
-    bench.refused(&unknown, 3, "raspberry-pi-zero-2w");
+    bench.refused(&unknown, 2, "raspberry-pi-zero-2w");
     fs::write(bench.path("mine.toml"), "name = 3").unwrap();
     bench.refused(
         &["board", "check", "--board", "mine.toml"],
@@ -416,11 +416,11 @@ fn buttons_and_lamps_that_are_not_there_are_told() {
         );
         bench.refused(
             &[verb, &["gear=GPIO99"], &pi[..]].concat(),
-            3,
+            2,
             "no pin 'GPIO99'",
         );
         let host = ["--board", "host"];
-        bench.refused(&[verb, &["gear=11"], &host[..]].concat(), 3, "one of none");
+        bench.refused(&[verb, &["gear=11"], &host[..]].concat(), 2, "one of none");
         bench.refused(&[verb, &["gear"]].concat(), 2, "LABEL=PIN");
     }
     let files = [
@@ -480,7 +480,7 @@ fn buttons_that_correct_go_together_and_with_frames() {
         ),
         (
             [&predict[..], &wrong, &["--button", "gear=GPIO99"], &pi].concat(),
-            3,
+            2,
             "no pin 'GPIO99'",
         ),
     ] {

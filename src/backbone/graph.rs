@@ -28,6 +28,15 @@ enum Engine {
 /// What `FIELDHEAD_KERNEL` calls a whole model in floats.
 const IN_FLOATS: &str = "tract";
 
+/// Refuses a name that no way of running has here, and names all.
+pub fn check_kernel(name: &str) -> Result<(), String> {
+    if name == IN_FLOATS {
+        return Ok(());
+    }
+    let also = |what| format!("{what}, and {IN_FLOATS} for floats");
+    kernels::choose(Some(name)).map(|_| ()).map_err(also)
+}
+
 impl Graph {
     /// Parses `model` and prepares it for `outputs` (in this order). `kernel` names one; without it the processor's fastest is taken.
     ///
@@ -54,8 +63,7 @@ impl Graph {
             float(vec!["all nodes (as FIELDHEAD_KERNEL asks)".into()])?
         } else {
             let picture = [height, width, channels];
-            let also = |what| format!("{what}, and {IN_FLOATS} for floats");
-            let kernel = kernels::choose(kernel).map_err(also)?;
+            let kernel = kernels::choose(kernel)?;
             match lower(&mut onnx::decode(model)?, picture, &names, kernel) {
                 Ok(program) => Engine::Integer(Box::new(program)),
                 Err(Refusal::Malformed(what)) => return Err(what),

@@ -52,6 +52,8 @@ pub enum BackboneError {
         expected: String,
         got: String,
     },
+    #[error("{0}; name one of these in FIELDHEAD_KERNEL, or unset it for the fastest")]
+    Kernel(String),
     #[error("the model of '{name}' cannot be loaded: {what}")]
     Load { name: String, what: String },
     #[error("the backbone failed on a picture: {what}")]
@@ -75,6 +77,9 @@ impl Backbone {
         set: FeatureSet,
         kernel: Option<&str>,
     ) -> Result<Backbone, BackboneError> {
+        kernel
+            .map_or(Ok(()), graph::check_kernel)
+            .map_err(BackboneError::Kernel)?;
         let model = found.read_model()?;
         let card = found.card.clone();
         let outputs = match set {

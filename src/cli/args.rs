@@ -3,7 +3,7 @@
 use super::wires::{Contact, Wire};
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 use fieldhead::features::FeatureSet;
-use fieldhead::head::{COVERAGE, ClassWeights, HeadKind, Normalization};
+use fieldhead::head::{COVERAGE, ClassWeights, HeadKind, Normalization, check_penalty};
 use fieldhead::preprocess::Fit;
 use fieldhead::preprocess::augment::MOST_COPIES;
 use std::path::PathBuf;
@@ -50,9 +50,9 @@ pub struct Common {
     /// Which outputs are features: auto, final or multi. Like --fit, it becomes a setting of a new field
     #[arg(long = "features", global = true, value_name = "SET", value_parser = choice::<FeatureSet>)]
     pub set: Option<Choice<FeatureSet>>,
-    /// Threads for embedding photos; 0 takes all cores
-    #[arg(long, global = true, value_name = "N", default_value_t = 0)]
-    pub threads: usize,
+    /// Threads for embedding photos, up to 256; 0 takes all cores
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=256))]
+    pub threads: u16,
     /// Print JSON on stdout, nothing else
     #[arg(long, global = true)]
     pub json: bool,
@@ -174,7 +174,7 @@ pub struct Collect {
     #[arg(long, value_name = "N", requires = "source")]
     pub count: Option<u64>,
     /// A button that collects its label while it is held: a pin of the header, to ground (PIN:high to the supply)
-    #[arg(long = "button", value_name = "LABEL=PIN", requires = "source", conflicts_with_all = ["from", "label"], value_parser = Wire::parse)]
+    #[arg(long = "button", value_name = "LABEL=PIN", requires = "source", conflicts_with_all = ["from", "label"], value_parser = Wire::button)]
     pub buttons: Vec<Wire>,
     /// The board whose pins these are, by name or by file; without it the device tree tells
     #[arg(long, value_name = "NAME|FILE", requires = "buttons")]
@@ -192,8 +192,8 @@ pub struct Train {
     /// Scaling of features: auto, none, l2, power (square root, then l2), standardize or power+standardize
     #[arg(long, value_name = "SCALING", default_value = "auto", value_parser = choice::<Normalization>)]
     pub normalization: Choice<Normalization>,
-    /// Penalty on the weights (1/C); without it chosen on the samples
-    #[arg(long, allow_negative_numbers = true)]
+    /// Penalty on the weights (1/C), 1e-8 to 1e12; without it chosen on the samples
+    #[arg(long, allow_negative_numbers = true, value_parser = penalty)]
     pub penalty: Option<f64>,
     /// How much rare classes count: balanced (as much as common ones) or none (every sample the same); without it the field's
     /// setting
@@ -238,7 +238,7 @@ pub struct Predict {
     #[arg(long, value_name = "PIN", requires_all = ["source", "buttons"], conflicts_with = "paths", value_parser = Contact::parse)]
     pub wrong: Option<Contact>,
     /// A label's button; pressed without --wrong before it, it does nothing. Pins as for collect
-    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], conflicts_with = "paths", value_parser = Wire::parse)]
+    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], conflicts_with = "paths", value_parser = Wire::button)]
     pub buttons: Vec<Wire>,
     /// The board whose pins these are, by name or by file; without it the device tree tells
     #[arg(long, value_name = "NAME|FILE", requires = "wires")]
@@ -399,6 +399,14 @@ fn choice<T: std::str::FromStr>(text: &str) -> Result<Choice<T>, T::Err> {
         "auto" => Ok(Choice(None)),
         value => value.parse().map(|value| Choice(Some(value))),
     }
+}
+
+fn penalty(text: &str) -> Result<f64, String> {
+    let penalty: f64 = text
+        .parse()
+        .map_err(|_| "expected a number from 1e-8 to 1e12")?;
+    check_penalty(penalty).map_err(|e| e.to_string())?;
+    Ok(penalty)
 }
 
 fn coverage(text: &str) -> Result<f64, String> {

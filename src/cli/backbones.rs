@@ -3,9 +3,9 @@
 use super::args::Backbones;
 use super::context::Context;
 use super::embed;
-use super::output::{ends, fit, ms_since, range, round};
+use super::output::{count, ends, fit, have, ms_since, range, round};
 use anyhow::Result;
-use fieldhead::backbone::{Backbone, Found, find, hex, recipe};
+use fieldhead::backbone::{Backbone, Found, hex, recipe};
 use fieldhead::learn::metrics::Interval;
 use fieldhead::learn::{self, Choice, LearnError, select, transfer};
 use fieldhead::pipeline::{self, PipelineError};
@@ -21,11 +21,12 @@ pub fn run(context: &Context, options: &Backbones) -> Result<()> {
 }
 
 fn list(context: &Context) -> Result<()> {
+    let installed = context.installed()?;
     context.out.line(format!(
         "{:26} {:>8} {:>8} {:>7}  where",
         "name", "MB", "M MACs", "width"
     ))?;
-    for found in find::installed(&context.search) {
+    for found in installed {
         let card = &found.card;
         let place = found
             .folder
@@ -79,7 +80,7 @@ const BEYOND_CHANCE: f64 = 2.0;
 fn rank(context: &Context) -> Result<()> {
     let store = context.open_to_look()?;
     let (mut ranked, mut unseen) = (Vec::new(), Vec::new());
-    for found in find::installed(&context.search) {
+    for found in context.installed()? {
         let name = found.card.name.clone();
         match score(context, &store, found) {
             Ok(one) => ranked.push(one),
@@ -101,7 +102,9 @@ fn rank(context: &Context) -> Result<()> {
             .out
             .json(&json!({"name": name, "without_picture": missing, "samples": all}))?;
         context.out.line(format!(
-            "{name} could not be scored: {missing} of {all} samples have no kept picture to embed by it"
+            "{name} could not be scored: {missing} of {} {} no kept picture to embed by it",
+            count(all, "sample"),
+            have(missing)
         ))?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::args::Bench;
 use super::context::{Context, in_floats, now_us};
-use super::output::{ms_since, round};
+use super::output::{count, ms_since, round};
 use anyhow::Result;
 use fieldhead::backbone::Operator;
 use fieldhead::features::Recipe;
@@ -68,8 +68,10 @@ pub fn run(context: &Context, options: &Bench) -> Result<()> {
         (
             "one picture",
             format!(
-                "{:.2} ms (best {:.2}), {kernel}, {} threads",
-                inference.median_ms, inference.min_ms, context.threads
+                "{:.2} ms (best {:.2}), {kernel}, {}",
+                inference.median_ms,
+                inference.min_ms,
+                count(context.threads, "thread")
             ),
         ),
         ("arithmetic", arithmetic(gmac_s, share)),

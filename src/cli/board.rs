@@ -2,7 +2,7 @@
 
 use super::bench::peak_rss_mb;
 use super::context::Context;
-use super::output::{fit, ms_since, round};
+use super::output::{self, fit, ms_since, round};
 use super::sound;
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -79,7 +79,7 @@ pub struct Read {
 
 /// Something failed that the check looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} of the findings above are failures; each says what to do")]
+#[error("{0} of the findings above failed; each says what to do")]
 struct Failures(usize);
 
 pub fn run(context: &Context, options: &Board) -> Result<()> {
@@ -205,9 +205,11 @@ fn check(context: &Context, options: &Check) -> Result<()> {
             context.out.line(line)?;
         }
     }
-    context
-        .out
-        .line(format!("{ok} ok, {warn} warnings, {fail} failures"))?;
+    context.out.line(format!(
+        "{ok} ok, {}, {}",
+        output::count(warn, "warning"),
+        output::count(fail, "failure")
+    ))?;
     match fail {
         0 => Ok(()),
         _ => Err(Failures(fail).into()),

@@ -15,10 +15,11 @@ use serde_json::json;
 use std::time::Instant;
 
 pub fn correct(context: &Context, options: &Correct) -> Result<()> {
-    label::check(&options.label)?;
+    label::check_new(&options.label)?;
     let store = context.open()?;
     let (_, head) = store.current_head()?;
     pipeline::check_native(&head)?;
+    context.check_asked(&head.recipe)?;
     let label = &options.label;
     let corrected = match (&options.path, options.sample) {
         (Some(path), _) => {
@@ -29,6 +30,10 @@ pub fn correct(context: &Context, options: &Correct) -> Result<()> {
         (None, Some(id)) => relabel(context, &store, &head, label, id)?,
         (None, None) => return Err(Usage("give a photo, or --sample ID".into()).into()),
     };
+    if !head.learned.labels.contains(label) {
+        let text = format!("'{label}' is a new class; `fieldhead class` lists all");
+        context.out.note(text);
+    }
     let (id, version) = (corrected.id, corrected.version);
     let (ms_learn, ms_commit) = (corrected.ms_learn, corrected.ms_commit);
     report(context, corrected.did, id, version, ms_learn, ms_commit)

@@ -3,9 +3,9 @@
 use super::args::{self, Class};
 use super::change::changed_head;
 use super::context::{Context, now_us};
-use super::output::{fit, ms_since, round};
+use super::output::{count, fit, ms_since, round};
 use anyhow::Result;
-use fieldhead::pipeline::ClassChange;
+use fieldhead::pipeline::{ClassChange, PipelineError};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -24,6 +24,9 @@ fn list(context: &Context) -> Result<()> {
         let (n, bursts) = classes.entry(sample.label).or_default();
         *n += 1;
         bursts.insert(sample.burst);
+    }
+    if classes.is_empty() {
+        context.out.note(PipelineError::NoSamples.to_string());
     }
     let line = format!("{:40} {:>8} {:>8}", "class", "samples", "bursts");
     context.out.line(line)?;
@@ -64,6 +67,7 @@ fn change(context: &Context, change: &args::ClassChange) -> Result<()> {
         Some(version) => format!("head version {version}, trained again in {ms_learn:.0} ms"),
         None => "there was no head to change".into(),
     };
-    let line = format!("relabelled {moved} samples, forgot {gone}; {head}");
+    let moved = count(moved, "sample");
+    let line = format!("relabelled {moved}, forgot {gone}; {head}");
     Ok(context.out.line(line)?)
 }

@@ -4,7 +4,7 @@ use super::args::Collect;
 use super::context::{Context, now_us};
 use super::embed::{CHUNK, FileError, skipped_line};
 use super::exit::{BadInput, Usage};
-use super::output::limit;
+use super::output::{count, limit};
 use super::wires;
 use anyhow::Result;
 use fieldhead::features::Hash;
@@ -28,7 +28,7 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
     match (&options.from, &options.label, &options.source) {
         (Some(dir), _, _) => from_folder(context, options, dir, &mut tally)?,
         (None, Some(label), Some(source)) => {
-            label::check(label)?;
+            label::check_new(label)?;
             match source::open(source, &context.clock)? {
                 Opened::Files(mut paths) => {
                     paths.truncate(limit(options.count));
@@ -105,13 +105,13 @@ impl Tally {
             .out
             .without_picture(self.without_picture, &context.folder);
         context.out.line(format!(
-            "collected {} samples of {} classes, skipped {}",
-            self.collected,
-            self.classes.len(),
+            "collected {} of {}, skipped {}",
+            count(self.collected, "sample"),
+            count(self.classes.len(), "class"),
             self.skipped
         ))?;
-        for (label, count) in &self.classes {
-            context.out.line(format!("  {count:6}  {label}"))?;
+        for (label, n) in &self.classes {
+            context.out.line(format!("  {n:6}  {label}"))?;
         }
         if self.collected == 0 && self.known == 0 && self.skipped > 0 {
             return Err(
@@ -129,8 +129,8 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
         .map(Regex::new)
         .transpose()
         .map_err(|e| Usage(format!("--burst-regex: {e}")))?;
-    let scanned = folder::scan(dir)?;
-    for skipped in &scanned.skipped {
+    let mut scanned = folder::scan(dir)?;
+    for skipped in scanned.skipped.iter().chain(&not_new(&mut scanned.files)) {
         tally.skip(context, skipped)?;
     }
     if let Some(regex) = &burst
@@ -151,6 +151,23 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
         options.augment,
         tally,
     )
+}
+
+/// Takes out files whose label no new sample may have, and names their folders.
+fn not_new(files: &mut Vec<Labelled>) -> Vec<Skipped> {
+    let mut skipped: Vec<Skipped> = Vec::new();
+    files.retain(|file| {
+        let Err(error) = label::check_new(&file.label) else {
+            return true;
+        };
+        let path = file.path.parent().unwrap_or(&file.path);
+        if skipped.last().is_none_or(|last| last.path != path) {
+            let (path, reason) = (path.into(), error.to_string());
+            skipped.push(Skipped { path, reason });
+        }
+        false
+    });
+    skipped
 }
 
 fn from_files(

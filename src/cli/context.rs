@@ -5,11 +5,13 @@ use super::output::Output;
 use anyhow::Result;
 use fieldhead::backbone::{self, Backbone, Found, find};
 use fieldhead::config::Settings;
-use fieldhead::features::Recipe;
+use fieldhead::features::{FeatureSet, Recipe};
 use fieldhead::head::Request;
 use fieldhead::pipeline::{self, Embedder, PipelineError};
+use fieldhead::preprocess::Fit;
 use fieldhead::source::Clock;
 use fieldhead::store::{Store, StoreError};
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -20,8 +22,10 @@ pub struct Context {
     pub out: Output,
     /// Folders in which backbones are looked for.
     pub search: Vec<PathBuf>,
-    /// The backbone named on the command line.
+    /// What the command line names: a backbone, a fit, features.
     asked: Option<String>,
+    asked_fit: Option<Fit>,
+    asked_set: Option<FeatureSet>,
     /// The kernel that `FIELDHEAD_KERNEL` names.
     kernel: Option<String>,
     pub threads: usize,
@@ -40,7 +44,7 @@ impl Context {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match common.threads {
             0 => cores,
-            n => n.min(256),
+            n => n.into(),
         };
         // This thread is of the pool, so that what it shares out need not wake another one first.
         rayon::ThreadPoolBuilder::new()
@@ -53,6 +57,8 @@ impl Context {
             out: Output { json: common.json },
             search: search_path(),
             asked: common.backbone.clone(),
+            asked_fit: common.fit.and_then(|choice| choice.0),
+            asked_set: common.set.and_then(|choice| choice.0),
             kernel: std::env::var("FIELDHEAD_KERNEL")
                 .ok()
                 .filter(|name| !name.is_empty()),
@@ -97,6 +103,7 @@ impl Context {
 
     /// The recipes that a head was chosen from, when it was trained by `request` and sees by `recipe`.
     pub fn candidates_for(&self, recipe: &Recipe, request: &Request) -> Result<Vec<Recipe>> {
+        self.check_asked(recipe)?;
         let card = self.found_for(recipe)?.card;
         let of = |fit, set| backbone::recipe(&card, fit, set);
         Ok(pipeline::candidates(of, request.fit, request.set))
@@ -105,6 +112,35 @@ impl Context {
     /// The embedder that a head needs.
     pub fn embedder_for(&self, recipe: &Recipe) -> Result<Embedder, PipelineError> {
         self.embedder_of(&self.found_for(recipe)?, recipe)
+    }
+
+    /// Refuses another backbone, fit or features on the command line than those of a head's recipe.
+    pub fn check_asked(&self, recipe: &Recipe) -> Result<(), PipelineError> {
+        let other = |option, head: &dyn Display, given: &dyn Display| PipelineError::OtherView {
+            option,
+            head: head.to_string(),
+            given: given.to_string(),
+        };
+        if let Some(name) = &self.asked {
+            pipeline::check_backbone(&find::find(name, &self.search)?, recipe)?;
+        }
+        match (self.asked_fit, self.asked_set) {
+            (Some(fit), _) if fit != recipe.view.fit => Err(other("--fit", &recipe.view.fit, &fit)),
+            (_, Some(set)) if set != recipe.set => Err(other("--features", &recipe.set, &set)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every backbone that is installed, and the one named on the command line.
+    pub fn installed(&self) -> Result<Vec<Found>> {
+        let mut all = find::installed(&self.search);
+        if let Some(name) = &self.asked {
+            let named = find::find(name, &self.search)?;
+            if !all.iter().any(|it| it.card.sha256 == named.card.sha256) {
+                all.push(named);
+            }
+        }
+        Ok(all)
     }
 
     /// The backbone named on the command line, or the one with the recipe's hash.
@@ -210,6 +246,8 @@ impl Context {
             out: Output { json: true },
             search: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/models").into()],
             asked: None,
+            asked_fit: None,
+            asked_set: None,
             kernel: None,
             threads: 1,
             clock: clock(),

@@ -5,7 +5,7 @@
 use super::args::Demo;
 use super::context::{Context, now_us};
 use super::exit::BadInput;
-use super::output::{ends, ms_since, round, with_interval};
+use super::output::{count, ends, ms_since, round, with_interval};
 use anyhow::Result;
 use fieldhead::config;
 use fieldhead::decision::best;
@@ -333,14 +333,18 @@ fn report(
         format!(
             "  correct   {:40}{:>12}",
             format!(
-                "{} mistakes among {} frames",
-                facts.corrections, facts.looks
+                "{} among {}",
+                count(facts.corrections, "mistake"),
+                count(facts.looks, "frame")
             ),
             format!("{:.1} ms each", facts.learn_ms + facts.commit_ms)
         ),
         bar("evening", facts.evening_after, frames, "fresh frames"),
         bar("day", facts.day_after, frames, "still known"),
-        format!("  reopen    version {version}: {same} of {frames} answers identical"),
+        format!(
+            "  reopen    version {version}: {same} of {} identical",
+            count(frames, "answer")
+        ),
         String::new(),
         format!(
             "{:.1} s in all. The field is in {}; go on with",

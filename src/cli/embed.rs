@@ -104,8 +104,7 @@ pub fn trees(
     }
     if files.is_empty() {
         return Err(BadInput(format!(
-            "none of the {} files in {} is a readable photo; the lines above say why",
-            scanned.skipped.len(),
+            "no photo in {} could be read; the lines above say why",
             dir.display()
         ))
         .into());

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::exit::BadInput;
 use super::export::{target, write_whole};
-use super::output::{ends, round, with_interval};
+use super::output::{are, are_samples, count, ends, round, with_interval};
 use super::page;
 use super::per_class;
 use super::sets::{self, Sets};
@@ -26,6 +26,7 @@ pub fn run(context: &Context, options: &Eval) -> Result<()> {
     options.html.as_deref().map(check_page).transpose()?;
     let store = context.open_read_only()?;
     let (version, head) = store.current_head()?;
+    context.check_asked(&head.recipe)?;
     let embedder = context.embedder_for(&head.recipe)?;
     let tree = embed::tree(context, &embedder, &options.from)?;
     let judged = judge(&head.learned, &tree)?;
@@ -80,8 +81,10 @@ pub fn unlearned(labels: &[String], tree: &EmbeddedTree) -> usize {
 pub fn note_unlearned(context: &Context, unlearned: usize, n: usize) {
     if unlearned > 0 {
         context.out.note(format!(
-            "{unlearned} of the {n} photos are of classes that were never learned, and no answer on them can be right: compare the names \
-             of the folders, and see `fieldhead class`"
+            "{unlearned} of the {} {} of classes that were never learned, and no answer on them can be right: compare the names of the \
+             folders, and see `fieldhead class`",
+            count(n, "photo"),
+            are(unlearned)
         ));
     }
 }
@@ -206,11 +209,12 @@ fn report(
         ))?;
     }
     context.out.line(format!(
-        "head version {version}; {unknown} called unknown; calibration error {:.3}; {:.1} ms a photo; {} skipped",
-        judged.calibration_error,
-        tree.ms_per_sample,
-        skipped.len()
+        "head version {version}; {unknown} called unknown; {} skipped; {:.1} ms a photo",
+        skipped.len(),
+        tree.ms_per_sample
     ))?;
+    let error = judged.calibration_error;
+    context.out.line(format!("calibration error {error:.3}"))?;
     sets::lines(context, &judged.sets)?;
     context.out.line("")?;
     per_class::table(context, confusion, usize::MAX)?;
@@ -221,8 +225,10 @@ fn report(
     note_unlearned(context, unlearned, n);
     if known > 0 {
         context.out.note(format!(
-            "{known} of the {n} photos are samples of this field, and a head does better on what it learned from than on anything new: \
-             these figures are too high"
+            "{known} of the {} {} of this field, and a head does better on what it learned from than on anything new: these figures are \
+             too high",
+            count(n, "photo"),
+            are_samples(known)
         ));
     }
     Ok(())

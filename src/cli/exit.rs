@@ -49,19 +49,23 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(e) = error.downcast_ref::<DeviceError>() {
         return Some(device(e));
     }
+    if let Some(e) = error.downcast_ref::<BackboneError>() {
+        return Some(backbone(e));
+    }
+    if let Some(e) = error.downcast_ref::<BoardError>() {
+        return Some(board(e));
+    }
     let bad_input = error.is::<PreprocessError>()
-        || error.is::<LabelError>()
         || error.is::<HeadError>()
         || error.is::<LearnError>()
         || error.is::<ConfigError>()
         || error.is::<NpzError>()
-        || error.is::<BoardError>()
         || error.is::<BadInput>();
-    let mismatch = error.is::<BackboneError>() || error.is::<FheadError>();
     match () {
         () if bad_input => Some(BAD_INPUT),
-        () if mismatch => Some(MISMATCH),
-        () if error.is::<Usage>() => Some(USAGE),
+        () if error.is::<FheadError>() => Some(MISMATCH),
+        // Labels of folders and files are skipped, or an error of what they stand in: this one was typed.
+        () if error.is::<LabelError>() || error.is::<Usage>() => Some(USAGE),
         () => None,
     }
 }
@@ -69,11 +73,27 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
 fn pipeline(error: &PipelineError) -> u8 {
     match error {
         PipelineError::Store(e) => store(e),
-        PipelineError::Backbone(_)
-        | PipelineError::Features(_)
+        PipelineError::Backbone(e) => backbone(e),
+        PipelineError::Label(_) => USAGE,
+        PipelineError::Features(_)
         | PipelineError::OtherBackbone { .. }
+        | PipelineError::OtherView { .. }
         | PipelineError::NotInstalled { .. }
         | PipelineError::ForeignHead => MISMATCH,
+        _ => BAD_INPUT,
+    }
+}
+
+fn backbone(error: &BackboneError) -> u8 {
+    match error {
+        BackboneError::Kernel(_) => USAGE,
+        _ => MISMATCH,
+    }
+}
+
+fn board(error: &BoardError) -> u8 {
+    match error {
+        BoardError::NoBoard { .. } | BoardError::NoPin { .. } => USAGE,
         _ => BAD_INPUT,
     }
 }

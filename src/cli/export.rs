@@ -3,6 +3,7 @@
 use super::args;
 use super::context::{Context, now_us};
 use super::exit::BadInput;
+use super::output::count;
 use anyhow::{Context as _, Result};
 use fieldhead::backbone;
 use fieldhead::pipeline;
@@ -81,6 +82,7 @@ pub fn import(context: &Context, options: &args::File) -> Result<()> {
     let path = options.file.display().to_string();
     let head = read(&options.file)?;
     // Refuses a head of a backbone that is not here before anything is stored.
+    context.check_asked(&head.recipe)?;
     let embedder = context.embedder_for(&head.recipe)?;
     let record = HeadRecord {
         recipe: embedder.recipe().clone(),
@@ -100,8 +102,8 @@ pub fn import(context: &Context, options: &args::File) -> Result<()> {
         "backbone_sha256": backbone::hex(&record.recipe.backbone_hash),
     }))?;
     context.out.line(format!(
-        "head with {} classes from {path} is in use as version {version}",
-        labels.len()
+        "head with {} from {path} is in use as version {version}",
+        count(labels.len(), "class")
     ))?;
     Ok(())
 }

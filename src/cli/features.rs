@@ -4,6 +4,7 @@ use super::args::Features;
 use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::export::{target, write_whole};
+use super::output::count;
 use anyhow::Result;
 use fieldhead::features::npz::{self, Table};
 use fieldhead::source::folder::Labelled;
@@ -28,8 +29,8 @@ pub fn run(context: &Context, options: &Features) -> Result<()> {
         "features": embedder.recipe().set.to_string(),
     }))?;
     context.out.line(format!(
-        "{} vectors of {width} numbers written to {out}",
-        tree.files.len()
+        "{} of {width} numbers written to {out}",
+        count(tree.files.len(), "vector")
     ))?;
     Ok(())
 }

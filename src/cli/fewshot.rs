@@ -5,7 +5,7 @@ use super::context::Context;
 use super::embed::{self, EmbeddedTree};
 use super::eval;
 use super::exit::{BadInput, Usage};
-use super::output::{ends, ms_since, range, round};
+use super::output::{count, ends, ms_since, range, round};
 use anyhow::{Context as _, Result};
 use fieldhead::features::{Recipe, npz};
 use fieldhead::head::{HeadKind, Learned, Request, Samples};
@@ -290,14 +290,14 @@ fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
         ))?;
     }
     context.out.line(format!(
-        "judged by n = {} photos: 95 % is for the choice of these, ± std for that of the shots",
-        n_test
+        "judged by n = {}: 95 % is for the choice of these, ± std for that of the shots",
+        count(n_test, "photo")
     ))?;
     let short = |row: &&Row| matches!(row.shots, Shots::Each(shots) if shots > row.drawn);
     if let Some(row) = rows.iter().find(short) {
         context.out.note(format!(
-            "a class has only {} samples: where more shots were asked for, all that are there were taken",
-            row.drawn
+            "a class has only {}: where more shots were asked for, all that are there were taken",
+            count(row.drawn, "sample")
         ));
     }
     Ok(())

@@ -104,9 +104,11 @@ pub fn rollback(context: &Context, options: &Rollback) -> Result<()> {
     context
         .out
         .line(format!("head version {to} is in use again"))?;
-    context.out.line(
-        "the samples stay: the next correct, forget or train learns from all of them again; \
-         `fieldhead forget --sample ID` takes out what was wrong",
-    )?;
+    for line in [
+        "samples stay: the next correct, forget or train learns from all of them again;",
+        "`fieldhead forget --sample ID` takes out what was wrong",
+    ] {
+        context.out.line(line)?;
+    }
     Ok(())
 }

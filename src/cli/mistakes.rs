@@ -36,6 +36,8 @@ pub enum Press {
     Wrong { since_us: u64 },
     /// What was wrong is this.
     Is { label: String },
+    /// The same, when nobody waited for it any more.
+    Late { label: String },
 }
 
 /// Buttons that a thread of its own looks at, so that no press is missed while a frame is waited for, looked at or learned.
@@ -80,20 +82,47 @@ fn look<P: InputPin>(
     say: &SyncSender<Result<Press>>,
 ) {
     let pause = |length| stopped.recv_timeout(length) == Err(RecvTimeoutError::Timeout);
+    let mut label_of = LabelOf::default();
     let ended = watch(&mut panel, clock, pause, |action| {
-        let press = match action {
-            Action::Wrong { since_us } => Press::Wrong { since_us },
-            Action::Correct { label } => Press::Is {
-                label: label.to_owned(),
-            },
-            // A label's button alone: nothing is said of any answer.
-            Action::Collect { .. } => return Ok(true),
-        };
-        Ok(say.send(Ok(press)).is_ok())
+        let press = label_of.press(action);
+        Ok(press.is_none_or(|press| say.send(Ok(press)).is_ok()))
     });
     if let Err(error) = ended {
         // Where nobody listens any more, nobody needs the line.
         let _ = say.send(Err(error));
+    }
+}
+
+/// Of which "wrong" a label's button says what it is.
+#[derive(Default)]
+struct LabelOf {
+    /// "Wrong" was pressed, and no label since.
+    wrong: bool,
+    /// The last press of a label's button alone.
+    alone: u64,
+}
+
+impl LabelOf {
+    fn press(&mut self, action: Action<'_>) -> Option<Press> {
+        match action {
+            Action::Wrong { since_us } => {
+                self.wrong = true;
+                Some(Press::Wrong { since_us })
+            }
+            Action::Correct { label } => {
+                self.wrong = false;
+                let label = label.to_owned();
+                Some(Press::Is { label })
+            }
+            // Alone it says nothing of any answer, unless it is the one that was waited for; held, it comes again and again.
+            Action::Collect { label, press } => {
+                let begins = std::mem::replace(&mut self.alone, press) != press;
+                let late = begins && std::mem::take(&mut self.wrong);
+                late.then(|| Press::Late {
+                    label: label.to_owned(),
+                })
+            }
+        }
     }
 }
 
@@ -171,6 +200,15 @@ impl Mistakes {
                         head = corrected(context, embedder, &frame, &label)?.or(head);
                     }
                 }
+                Press::Late { label } => {
+                    if let Some(frame) = self.lately.wrong.take() {
+                        let seconds = CORRECTION_US / 1_000_000;
+                        let why = format!(
+                            "it was pressed more than {seconds} s after 'wrong'; press both again"
+                        );
+                        not_corrected(context, &frame, &label, &why)?;
+                    }
+                }
             }
         }
         Ok(head)
@@ -218,16 +256,21 @@ fn corrected(
             Ok(Some(it.head.learned))
         }
         Err(error) => {
-            let why = error.to_string();
-            context
-                .out
-                .json(&json!({"not_corrected": frame.seq, "label": label, "error": why}))?;
-            context
-                .out
-                .note(format!("{name}: not learned as {label}: {why}"));
+            not_corrected(context, frame, label, &error.to_string())?;
             Ok(None)
         }
     }
+}
+
+fn not_corrected(context: &Context, frame: &Frame, label: &str, why: &str) -> Result<()> {
+    let name = &frame.name;
+    context
+        .out
+        .json(&json!({"not_corrected": frame.seq, "label": label, "error": why}))?;
+    context
+        .out
+        .note(format!("{name}: not learned as {label}: {why}"));
+    Ok(())
 }
 
 fn learn(context: &Context, embedder: &Embedder, frame: &Frame, label: &str) -> Result<Corrected> {

@@ -90,6 +90,31 @@ pub fn plain(text: &str) -> String {
     shown
 }
 
+/// So many of something: one has no ending.
+pub fn count(n: usize, one: &str) -> String {
+    let ending = match n {
+        1 => "",
+        _ if one.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{n} {one}{ending}")
+}
+
+/// "is" or "are", of so many of more.
+pub fn are(n: usize) -> &'static str {
+    if n == 1 { "is" } else { "are" }
+}
+
+/// "is a sample" or "are samples", of so many of more.
+pub fn are_samples(n: usize) -> &'static str {
+    if n == 1 { "is a sample" } else { "are samples" }
+}
+
+/// "has" or "have", of so many of more.
+pub fn have(n: usize) -> &'static str {
+    if n == 1 { "has" } else { "have" }
+}
+
 /// How many to take at the most: all without a count.
 pub fn limit(count: Option<u64>) -> usize {
     count.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
@@ -131,4 +156,24 @@ pub fn fit(text: &str, width: usize) -> String {
     let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_counted_without_an_ending() {
+        let counted = [
+            (0, "class"),
+            (1, "class"),
+            (2, "class"),
+            (1, "photo"),
+            (3, "photo"),
+        ];
+        assert_eq!(
+            counted.map(|(n, one)| count(n, one)),
+            ["0 classes", "1 class", "2 classes", "1 photo", "3 photos"]
+        );
+    }
 }

@@ -10,7 +10,7 @@ mod thumbnail;
 
 use super::embed::EmbeddedTree;
 use super::eval::{Answer, Judged, confidences};
-use super::output::{plain, range, with_interval};
+use super::output::{are, are_samples, count, plain, range, with_interval};
 use anyhow::Result;
 use fieldhead::learn::map::map;
 use fieldhead::learn::metrics::{Interval, reliability};
@@ -77,28 +77,29 @@ fn name(text: &str) -> String {
 fn opening(about: &About, tree: &EmbeddedTree, folder: &str) -> String {
     let (recipe, learned) = (&about.head.recipe, &about.head.learned);
     let mut html = format!(
-        "<header>\n<h1>How well it knows <bdi>{folder}</bdi></h1>\n<p class=\"quiet\">{} photos judged by head version {}: {} on {}, \
-         {}, {}; learned from {} samples of {} classes</p>\n",
-        tree.files.len(),
+        "<header>\n<h1>How well it knows <bdi>{folder}</bdi></h1>\n<p class=\"quiet\">{} judged by head version {}: {} on {}, \
+         {}, {}; learned from {} of {}</p>\n",
+        count(tree.files.len(), "photo"),
         about.version,
         learned.settings.kind,
         escape(&recipe.backbone),
         recipe.view.fit,
         recipe.set,
-        learned.n_samples,
-        learned.labels.len(),
+        count(learned.n_samples as usize, "sample"),
+        count(learned.labels.len(), "class"),
     );
     if about.known > 0 {
         html.push_str(&format!(
-            "<p class=\"warning\">{} of these photos are samples of the field, and a head does better on what it learned from \
-             than on anything new: the figures below are too high.</p>\n",
-            about.known
+            "<p class=\"warning\">{} of these photos {} of the field, and a head does better on what it learned from than on \
+             anything new: the figures below are too high.</p>\n",
+            about.known,
+            are_samples(about.known)
         ));
     }
     if !tree.skipped.is_empty() {
-        let skipped = tree.skipped.len();
+        let skipped = count(tree.skipped.len(), "file");
         html.push_str(&format!(
-            "<p class=\"quiet\">{skipped} files could not be read.</p>\n"
+            "<p class=\"quiet\">{skipped} could not be read.</p>\n"
         ));
     }
     html + "</header>\n"
@@ -137,7 +138,7 @@ fn tiles(judged: &Judged) -> String {
             "Called unknown",
             &unknown.to_string(),
             "",
-            &format!("of {n} photos"),
+            &format!("of {}", count(judged.answers.len(), "photo")),
         ),
         "</section>\n".to_owned(),
     ]
@@ -222,9 +223,10 @@ fn samples(about: &About, tree: &EmbeddedTree, judged: &Judged) -> Result<String
         .collect();
     let few = match rows.len() < judged.answers.len() {
         true => format!(
-            " {} of {} photos are drawn.",
+            " {} of {} {} drawn.",
             rows.len(),
-            judged.answers.len()
+            count(judged.answers.len(), "photo"),
+            are(rows.len())
         ),
         false => String::new(),
     };

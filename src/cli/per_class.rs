@@ -1,10 +1,13 @@
 //! What a confusion matrix says of each class, as a table and as JSON: shared by train and eval.
 
 use super::context::Context;
-use super::output::{ends, fit, range, round};
+use super::output::{count, ends, fit, range, round};
 use anyhow::Result;
 use fieldhead::learn::metrics::Confusion;
 use serde_json::{Map, Value, json};
+
+/// Columns that are left for what a class is taken for.
+const MISTAKEN: usize = 19;
 
 /// Of each label its samples, precision and recall.
 pub fn json(confusion: &Confusion) -> Map<String, Value> {
@@ -38,9 +41,11 @@ pub fn table(context: &Context, confusion: &Confusion, most: usize) -> Result<()
     }
     for at in shown {
         let class = &classes[at];
-        let mistaken = confusion
-            .mistaken(at)
-            .map(|(other, count)| format!("{} ({count})", fit(&confusion.labels()[other], 13)));
+        let mistaken = confusion.mistaken(at).map(|(other, n)| {
+            let n = format!(" ({n})");
+            let label = fit(&confusion.labels()[other], MISTAKEN.saturating_sub(n.len()));
+            label + &n
+        });
         let line = format!(
             "{:20} {:>5} {:>8} {:>11} {:>11}  {}",
             fit(&class.label, 20),
@@ -54,8 +59,8 @@ pub fn table(context: &Context, confusion: &Confusion, most: usize) -> Result<()
     }
     if classes.len() > most {
         context.out.line(format!(
-            "and {} classes of higher recall; --json lists all",
-            classes.len() - most
+            "and {} of higher recall; --json lists all",
+            count(classes.len() - most, "class")
         ))?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::embed::CHUNK;
 use super::exit::{BadInput, Usage};
 use super::mistakes::Mistakes;
 use super::notify::Manager;
-use super::output::{limit, ms_since, round};
+use super::output::{count, limit, ms_since, round};
 use super::wires::{self, Show};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide, set};
@@ -25,6 +25,7 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let store = context.open_read_only()?;
     let (_, head) = store.current_head()?;
     drop(store);
+    context.check_asked(&head.recipe)?;
     let embedder = context.embedder_for(&head.recipe)?;
     let reading = Reading::new(context, head.learned, options.coverage);
     let source = options.source.as_deref();
@@ -104,8 +105,8 @@ fn files(
     match failed {
         0 => Ok(()),
         _ => Err(BadInput(format!(
-            "{failed} of {} files could not be read; the lines above say why",
-            files.len()
+            "{failed} of {} could not be read; the lines above say why",
+            count(files.len(), "file")
         ))
         .into()),
     }
@@ -217,9 +218,9 @@ impl Reading {
         let least = conformal.least(coverage);
         if least.is_none() {
             context.out.note(format!(
-                "a coverage of {coverage} takes {} held-out samples, and this head has {}: every set holds all labels; \
-                 train on more samples, or lower --coverage",
-                Conformal::needed(coverage),
+                "a coverage of {coverage} takes {}, and this head has {}: every set holds all labels; train on more samples, or \
+                 lower --coverage",
+                count(Conformal::needed(coverage), "held-out sample"),
                 conformal.n()
             ));
         }

@@ -2,7 +2,7 @@
 
 use super::args::SamplesOptions;
 use super::context::Context;
-use super::output::{fit, limit, round};
+use super::output::{count, fit, limit, round};
 use super::train::training_set;
 use anyhow::Result;
 use fieldhead::head::Request;
@@ -20,6 +20,9 @@ pub fn run(context: &Context, options: &SamplesOptions) -> Result<()> {
 fn list(context: &Context) -> Result<()> {
     let store = context.open_read_only()?;
     let samples = store.samples()?;
+    if samples.is_empty() {
+        context.out.note(PipelineError::NoSamples.to_string());
+    }
     context.out.line(format!(
         "{:>6}  {:20}  {:20}  source",
         "id", "label", "burst"
@@ -51,8 +54,10 @@ fn list(context: &Context) -> Result<()> {
 fn suspicious(context: &Context, options: &SamplesOptions) -> Result<()> {
     let store = context.open_to_look()?;
     let recipe = match (context.settings.fit, store.current_head()) {
-        // As the head in use sees them, where that was chosen on the samples.
-        (None, Ok((_, head))) if head.native => head.recipe,
+        // As the head in use sees them, where that was chosen on the samples, and nothing else is asked for.
+        (None, Ok((_, head))) if head.native && context.check_asked(&head.recipe).is_ok() => {
+            head.recipe
+        }
         _ => context.recipe()?,
     };
     let set = training_set(context, &store, &recipe, &[])?;
@@ -87,21 +92,24 @@ fn suspicious(context: &Context, options: &SamplesOptions) -> Result<()> {
             "outlier": one.outlier,
             "reason": reason,
         }))?;
-        context.out.line(format!(
+        let line = format!(
             "{id:>6}  {:16} {:>5.1}  {:16} {:>5.1}  {}",
             fit(&sample.label, 16),
             100.0 * one.own,
             fit(likely, 16),
             100.0 * one.likely_probability,
             short_reason(one)
-        ))?;
+        );
+        context.out.line(line.trim_end())?;
     }
     context.out.line(format!(
-        "{} of {} samples could be judged by others; look at a photo, then `fieldhead correct --label L --sample ID` or \
-         `fieldhead forget --sample ID`",
+        "{} of {} could be judged by others; look at a photo, then",
         found.len(),
-        set.samples.n()
+        count(set.samples.n(), "sample")
     ))?;
+    context
+        .out
+        .line("`fieldhead correct --label L --sample ID` or `fieldhead forget --sample ID`")?;
     Ok(())
 }
 

@@ -70,7 +70,7 @@ pub fn lines(context: &Context, all: &[Sets]) -> Result<()> {
             format!(" (worst class {:.1} %)", share * 100.0)
         });
         context.out.line(format!(
-            "sets of {:.0} %: {:.1} % hold the right label{worst}, {:.2} labels on average",
+            "sets of {:.0} %: right label in {:.1} %{worst}, {:.2} labels each",
             sets.coverage * 100.0,
             sets.covered * 100.0,
             sets.mean_size

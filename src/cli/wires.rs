@@ -17,8 +17,6 @@ use std::time::Duration;
 
 /// Time between two looks at the buttons: less than half of what a bounce may last.
 const LOOK: Duration = Duration::from_millis(4);
-/// The name of what has no label.
-const UNKNOWN: &str = "unknown";
 
 /// What `PIN[:high|:low]` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +62,13 @@ impl Wire {
             contact: Contact::parse(rest).map_err(|_| expected)?,
         })
     }
+
+    /// As [`Wire::parse`], of a button: its label is given to samples.
+    pub fn button(text: &str) -> Result<Wire, String> {
+        let wire = Wire::parse(text)?;
+        label::check_new(&wire.label).map_err(|e| e.to_string())?;
+        Ok(wire)
+    }
 }
 
 /// Becomes true when the program is asked to stop (SIGINT, SIGTERM), so that lamps are put out before it ends: a line keeps its level
@@ -105,13 +110,13 @@ mod opened {
     use super::super::exit::Usage;
     use super::super::mistakes::Presses;
     use super::{
-        Action, Active, Contact, Context, DeviceError, Panel, Result, Show, UNKNOWN, Wire, chosen,
-        watch,
+        Action, Active, Contact, Context, DeviceError, Panel, Result, Show, Wire, chosen, watch,
     };
     use fieldhead::board::Profile;
     use fieldhead::device::button::Button;
     use fieldhead::device::lamp::{Lamp, Lamps, Timing};
     use fieldhead::device::linux::{input, output};
+    use fieldhead::label::UNKNOWN;
     use linux_embedded_hal::CdevPin;
 
     /// Refuses a pin that is named twice, by its name or its number, before any line is opened.
@@ -275,6 +280,10 @@ mod tests {
         ] {
             assert!(Wire::parse(text).is_err(), "{text}");
         }
+        // A lamp may show it; a button would give it.
+        assert!(Wire::parse("unknown=11").is_ok());
+        assert!(Wire::button("unknown=11").unwrap_err().contains("no class"));
+        assert!(Wire::button("gear=11").is_ok());
         let contact = Contact::parse("GPIO4:high").unwrap();
         assert_eq!(
             (&*contact.pin, contact.active),

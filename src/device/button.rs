@@ -30,7 +30,7 @@ pub enum Event {
     Released,
 }
 
-/// The level behind the bounces. A change counts once it lasted for [`SETTLED_US`].
+/// The level behind the bounces. A change counts once it lasted for `SETTLED_US`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Debounce {
     down: bool,

@@ -1,8 +1,8 @@
 //! Features as numpy reads and writes them: an `.npz` file.
 //!
-//! Owns: the layout. It is an uncompressed zip of `.npy` files of format 1.0 (NumPy enhancement proposal 1): `features` f32 [N, D],
-//! `labels` i64 [N] (index into `label_names`), `label_names` fixed-width Unicode [C] and, where they are known, `bursts` i64 [N]: rows
-//! of one capture burst carry the same number. Does not own: files (`source`), or what the numbers mean.
+//! Owns: the layout. It is an uncompressed zip of `.npy` files of format 1.0 (NumPy enhancement proposal 1): `features` f32 `[N, D]`,
+//! `labels` i64 `[N]` (index into `label_names`), `label_names` fixed-width Unicode `[C]` and, where they are known, `bursts` i64 `[N]`:
+//! rows of one capture burst carry the same number. Does not own: files (`source`), or what the numbers mean.
 //!
 //! Invariant: reading takes no more memory than a few times the file's own length, whatever its headers say.
 

@@ -10,7 +10,7 @@
 //!
 //! Nothing of this is inverted at width D. `S = ZᵀZ − M N⁻¹ Mᵀ`, with the class sums `M = ZᵀY` and counts `N`, so by Woodbury's
 //! identity `(S + λI)⁻¹ M N⁻¹ = P R⁻¹`, with the coefficients `P` and residuals `R` of the one-hot regression (see
-//! [`super::regression`]): LDA is regression with its classes turned (Hastie, Buja and Tibshirani, Penalized Discriminant Analysis,
+//! `regression`): LDA is regression with its classes turned (Hastie, Buja and Tibshirani, Penalized Discriminant Analysis,
 //! 1995). The weights are `n P R⁻¹`, and `μ꜀ᵀΣ⁻¹μ꜀ = n ((R⁻¹)꜀꜀ − 1/n꜀)`.
 
 use super::regression::{Scoring, inverse};

@@ -3,7 +3,7 @@
 //! `min Σ uᵢ log-loss(W₂ max(W₁ zᵢ + b₁, 0) + b₂, yᵢ) + λ/2 (‖W₁‖² + ‖W₂‖²)`, with `uᵢ` as in [softmax](super::softmax) and features
 //! scaled to a mean square of one; by Adam (Kingma and Ba, 2015) from weights drawn as He et al. (Delving Deep into Rectifiers,
 //! 2015) do, with half of the hidden units dropped at every step (Srivastava et al., Dropout, 2014). A part of the bursts is held
-//! out; training ends when its log-loss has not fallen for [`PATIENCE`] epochs, and the best weights are taken.
+//! out; training ends when its log-loss has not fallen for `PATIENCE` epochs, and the best weights are taken.
 //!
 //! Rows are sorted first and all draws come from one constant seed, so the same samples give the same bytes in any order and on any
 //! number of threads. `learn` and `forget` train again from all samples: what is learned and forgotten leaves no trace.

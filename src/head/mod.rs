@@ -54,7 +54,8 @@ pub enum HeadError {
     #[error("there are no samples to learn from; collect some with `fieldhead collect`")]
     NoSamples,
     #[error(
-        "all {n} samples are labelled '{label}'; a head tells at least two classes apart: collect a second one"
+        "{} labelled '{label}'; a head tells at least two classes apart: collect a second one",
+        if *n == 1 { "the only sample is".into() } else { format!("all {n} samples are") }
     )]
     OneClass { label: String, n: usize },
     #[error("there are {got} classes, at most {max} are possible; merge some labels")]

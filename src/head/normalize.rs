@@ -13,7 +13,7 @@ pub enum Normalization {
     None,
     /// To Euclidean length one.
     L2,
-    /// Each feature to mean zero and about variance one over the samples it was fitted on; see [`FLOOR`].
+    /// Each feature to mean zero and about variance one over the samples it was fitted on; see `FLOOR`.
     Standardize,
     /// The square root of each number's size, with its sign, then to length one: what fires often and strongly counts less (Perronnin,
     /// Sánchez and Mensink, Improving the Fisher Kernel, 2010).

@@ -4,7 +4,7 @@
 //! the logarithm of what the highest probability lacks to one, and the distance to the nearest sample that was learned (Sun et al.,
 //! Out-of-Distribution Detection with Deep Nearest Neighbors, 2022). Doubt misses what looks like a class but lies far from all of its
 //! samples; distance misses what lies between the classes, and grows for everything once the light changes, so it counts no more than
-//! [`FARTHEST`]. With each class left out in turn, the sum tells unknown from known better than either sign (`tests/answers.rs`
+//! `FARTHEST`. With each class left out in turn, the sum tells unknown from known better than either sign (`tests/answers.rs`
 //! prints the table beside published scores).
 //!
 //! Learned samples are kept as codes: features of length one, multiplied by random signs (Achlioptas, Database-friendly Random

@@ -1,6 +1,6 @@
 //! Ridge: one-hot least squares with an L2 penalty and a free intercept.
 //!
-//! `min Σ ‖W zᵢ + b − yᵢ‖² + λ ‖W‖²`, where `yᵢ` is one-hot. Of the regression without intercept (see [`super::regression`]), with
+//! `min Σ ‖W zᵢ + b − yᵢ‖² + λ ‖W‖²`, where `yᵢ` is one-hot. Of the regression without intercept (see `regression`), with
 //! coefficients `P` and residuals `R`, the solution is `b = R1 / (1ᵀR1)` and `Wᵀ = P (I − 1bᵀ)`: the column of ones is eliminated
 //! from the bordered system.
 

@@ -23,7 +23,8 @@ pub enum Refusal {
     )]
     OneBurst { label: String },
     #[error(
-        "only {n} samples can judge, and fewer than {MIN_JUDGES} say nothing; collect more, at another time or place"
+        "only {} can judge, and fewer than {MIN_JUDGES} say nothing; collect more, at another time or place",
+        if *n == 1 { "one sample".into() } else { format!("{n} samples") }
     )]
     FewJudges { n: usize },
 }
@@ -114,15 +115,19 @@ pub fn needs(samples: &Samples, cv: Result<&CrossValidation, &Refusal>) -> Optio
     let recall = class.recall.unwrap_or(0.0);
     let (low, high) = class.recall_95;
     let mut why = format!(
-        "{:.0} % of its {} held-out samples are recognized (95 %: {:.0} to {:.0}), the least to rely on",
+        "{:.0} % of its {} recognized (95 %: {:.0} to {:.0}), the least to rely on",
         recall * 100.0,
-        class.n,
+        match class.n {
+            1 => "one held-out sample is".into(),
+            n => format!("{n} held-out samples are"),
+        },
         low * 100.0,
         high * 100.0
     );
     if let Some((other, count)) = cv.confusion.mistaken(at) {
         let other = &cv.confusion.labels()[other];
-        why.push_str(&format!("; {count} were taken for '{other}'"));
+        let were = if count == 1 { "was" } else { "were" };
+        why.push_str(&format!("; {count} {were} taken for '{other}'"));
     }
     Some(Needs {
         label: class.label.clone(),

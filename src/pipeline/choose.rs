@@ -170,6 +170,9 @@ impl Search {
             |recipe: &Recipe| format!("{} view and {} features", recipe.view.fit, recipe.set);
         let tried = self.screened.len();
         let mut sentence = match &self.compared {
+            None if tried == 1 => {
+                format!("{}: the only way of seeing that was tried", name(chosen))
+            }
             None => format!("{}: the best of {tried} ways of seeing", name(chosen)),
             Some((other, lead)) if *lead > MARGIN => format!(
                 "{}: better than {} by {lead:.1} standard errors, the best of {tried} ways of seeing",
@@ -188,8 +191,11 @@ impl Search {
         }
         if self.without_picture > 0 {
             sentence += &format!(
-                "; others could not be tried, because {} samples have no kept picture",
-                self.without_picture
+                "; others could not be tried, because {} no kept picture",
+                match self.without_picture {
+                    1 => "one sample has".into(),
+                    n => format!("{n} samples have"),
+                }
             );
         }
         sentence

@@ -35,7 +35,7 @@ impl ClassChange {
     /// A class as part of another.
     ///
     /// # Errors
-    /// There is no such class, or they are the same.
+    /// There is no such class, or they are the same, or the other's name is not one of a new sample.
     pub fn merge(store: &Store, from: &str, to: &str) -> Result<ClassChange, PipelineError> {
         check_two(from, to)?;
         if !store.samples()?.values().any(|sample| sample.label == to) {
@@ -53,7 +53,7 @@ impl ClassChange {
     }
 
     fn plan(store: &Store, from: &str, to: Option<&str>) -> Result<ClassChange, PipelineError> {
-        to.map_or(Ok(()), label::check)?;
+        to.map_or(Ok(()), label::check_new)?;
         let mut change = ClassChange {
             from: from.into(),
             to: to.map(str::to_owned),

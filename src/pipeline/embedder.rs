@@ -14,6 +14,19 @@ pub struct Embedder {
     recipe: Recipe,
 }
 
+/// Refuses a backbone that is not the one of a recipe, by hash.
+pub fn check_backbone(found: &Found, recipe: &Recipe) -> Result<(), PipelineError> {
+    if found.card.sha256 == recipe.backbone_hash {
+        return Ok(());
+    }
+    Err(PipelineError::OtherBackbone {
+        head: recipe.backbone.clone(),
+        head_hash: crate::backbone::short(&recipe.backbone_hash),
+        given: found.card.name.clone(),
+        given_hash: crate::backbone::short(&found.card.sha256),
+    })
+}
+
 impl Embedder {
     /// `kernel` as for [`Backbone::load`].
     pub fn load(
@@ -33,14 +46,7 @@ impl Embedder {
         recipe: &Recipe,
         kernel: Option<&str>,
     ) -> Result<Embedder, PipelineError> {
-        if found.card.sha256 != recipe.backbone_hash {
-            return Err(PipelineError::OtherBackbone {
-                head: recipe.backbone.clone(),
-                head_hash: crate::backbone::short(&recipe.backbone_hash),
-                given: found.card.name.clone(),
-                given_hash: crate::backbone::short(&found.card.sha256),
-            });
-        }
+        check_backbone(found, recipe)?;
         let embedder = Embedder::load(found, recipe.view.fit, recipe.set, kernel)?;
         if !embedder.recipe.same_space(recipe) {
             return Err(PipelineError::Features(FeatureError::Width {

@@ -34,10 +34,14 @@ pub struct Tree {
 /// Lists `DIR/<label>/<file>`. Hidden files are passed over; anything else that cannot be a sample is named in `skipped`.
 ///
 /// # Errors
-/// The folder is missing, unreadable, or holds no file in a class folder.
+/// The folder is missing, unreadable, holds nothing in a class folder, or files and no class folder.
 pub fn scan(dir: &Path) -> Result<Tree, SourceError> {
     let mut tree = Tree::default();
-    for class in entries(dir).map_err(|e| not_a_folder(dir, e))? {
+    let classes = entries(dir).map_err(|e| not_a_folder(dir, e))?;
+    if !classes.is_empty() && !classes.iter().any(|class| class.is_dir()) {
+        return Err(SourceError::NotAFolder { path: dir.into() });
+    }
+    for class in classes {
         if !class.is_dir() {
             tree.skip(&class, "it stands outside the class folders");
             continue;
@@ -59,7 +63,11 @@ impl Tree {
             Ok(files) => {
                 for path in files {
                     if path.is_dir() {
-                        self.skip(&path, "it is a folder inside a class folder");
+                        let class = class.display();
+                        let reason = format!(
+                            "it is a folder inside a class folder; if {class} holds the classes, name that"
+                        );
+                        self.skip(&path, &reason);
                     } else {
                         self.files.push(Labelled {
                             label: label.to_owned(),

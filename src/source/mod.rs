@@ -1,7 +1,7 @@
 //! Sources: where pictures come from, and sound.
 //!
 //! Owns: reading pictures from files and folders ([`folder`]), from cameras ([`camera`]) and other programs ([`command`]), and drawing
-//! them ([`line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound are listened
+//! them ([`mod@line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound are listened
 //! to ([`sound`], [`level`]); no backbone takes it yet. Does not own: decoding or fitting pictures (`preprocess`).
 //!
 //! Invariant: a source is bounded in memory: one picture at a time (two of a device: one waits, one is being read), and none larger
@@ -47,7 +47,7 @@ pub enum SourceError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{path} is not a folder of classes; expected DIR/<label>/<photo>", path = path.display())]
+    #[error("{path} is not a folder of classes; expected DIR/<label>/<photo>, and for photos of one class `fieldhead collect --label NAME --source file:{path}`", path = path.display())]
     NotAFolder { path: PathBuf },
     #[error("{path} holds no photos; expected DIR/<label>/<photo.jpg>", path = path.display())]
     Empty { path: PathBuf },

@@ -44,17 +44,29 @@ fn line(text: &str, rest: &str) -> Result<Spec, String> {
     let seed: u64 = seed
         .parse()
         .map_err(|_| "the seed is not a whole number".to_owned())?;
-    let (mut light, mut only) = (Light::day(), None);
+    let (mut light, mut only) = (None, None);
     for field in fields {
         match field.split_once('=') {
-            Some(("light", "day")) => light = Light::day(),
-            Some(("light", "evening")) => light = Light::evening(),
-            Some(("part", name)) => only = Some(part(name)?),
+            Some(("light", "day")) => once(field, &mut light, Light::day())?,
+            Some(("light", "evening")) => once(field, &mut light, Light::evening())?,
+            Some(("part", name)) => once(field, &mut only, part(name)?)?,
             _ => return Err(format!("'{field}' is not an option")),
         }
     }
+    let light = light.unwrap_or(Light::day());
     let line = Line::new(seed, light);
     Ok(Spec::Line(Box::new(LineSource::new(line, text, only))))
+}
+
+/// Takes the value of an option that was not given before.
+fn once<T>(field: &str, option: &mut Option<T>, value: T) -> Result<(), String> {
+    match option.replace(value) {
+        None => Ok(()),
+        Some(_) => {
+            let name = field.split('=').next().unwrap_or_default();
+            Err(format!("{name}= is given twice; leave one out"))
+        }
+    }
 }
 
 fn part(name: &str) -> Result<Part, String> {
@@ -89,7 +101,7 @@ fn camera(rest: &str) -> Result<CameraSpec, String> {
     Ok(CameraSpec {
         device: device.into(),
         size: options.size()?,
-        layout: options.layout,
+        layout: options.layout(),
     })
 }
 
@@ -106,7 +118,7 @@ fn command(rest: &str) -> Result<CommandSpec, String> {
         let frames = Frames::Sound(sound);
         return Ok(CommandSpec { words, frames });
     }
-    let frames = match (options.layout.unwrap_or(Layout::Mjpeg), options.size()?) {
+    let frames = match (options.layout().unwrap_or(Layout::Mjpeg), options.size()?) {
         (Layout::Mjpeg, None) => Frames::Mjpeg,
         (Layout::Mjpeg, Some(_)) => {
             return Err(
@@ -129,14 +141,17 @@ fn command(rest: &str) -> Result<CommandSpec, String> {
     Ok(CommandSpec { words, frames })
 }
 
+enum Format {
+    Picture(Layout),
+    Sound(Encoding),
+}
+
 /// What stands between commas.
 #[derive(Default)]
 struct Options {
     width: Option<u32>,
     height: Option<u32>,
-    layout: Option<Layout>,
-    /// A format of sound.
-    encoding: Option<Encoding>,
+    format: Option<Format>,
     rate_hz: Option<u32>,
     channels: Option<u32>,
     window_ms: Option<u32>,
@@ -147,15 +162,12 @@ impl Options {
         let mut options = Options::default();
         for field in text.split(',').filter(|field| !field.is_empty()) {
             match field.split_once('=') {
-                Some(("width", value)) => options.width = Some(side(value)?),
-                Some(("height", value)) => options.height = Some(side(value)?),
-                Some(("format", value)) => match Encoding::named(value) {
-                    Some(encoding) => options.encoding = Some(encoding),
-                    None => options.layout = Some(layout(value)?),
-                },
-                Some(("rate", value)) => options.rate_hz = Some(whole(value)?),
-                Some(("channels", value)) => options.channels = Some(whole(value)?),
-                Some(("window_ms", value)) => options.window_ms = Some(whole(value)?),
+                Some(("width", value)) => once(field, &mut options.width, side(value)?)?,
+                Some(("height", value)) => once(field, &mut options.height, side(value)?)?,
+                Some(("format", value)) => once(field, &mut options.format, format(value)?)?,
+                Some(("rate", value)) => once(field, &mut options.rate_hz, whole(value)?)?,
+                Some(("channels", value)) => once(field, &mut options.channels, whole(value)?)?,
+                Some(("window_ms", value)) => once(field, &mut options.window_ms, whole(value)?)?,
                 _ => {
                     return Err(format!(
                         "'{field}' is not an option; expected width=, height= or format=, and of sound rate=, channels= or window_ms="
@@ -169,7 +181,7 @@ impl Options {
     /// A microphone's usual 16 kHz, one channel, and windows of a second where nothing else is said.
     fn sound(&self) -> Result<Option<Sound>, String> {
         let numbers = [self.rate_hz, self.channels, self.window_ms];
-        let Some(encoding) = self.encoding else {
+        let Some(Format::Sound(encoding)) = self.format else {
             return match numbers {
                 [None, None, None] => Ok(None),
                 _ => {
@@ -177,8 +189,8 @@ impl Options {
                 }
             };
         };
-        if self.layout.is_some() || self.width.is_some() || self.height.is_some() {
-            return Err("sound has no width, no height and one format".into());
+        if self.width.is_some() || self.height.is_some() {
+            return Err("sound has no width and no height".into());
         }
         let [rate_hz, channels, window_ms] = numbers;
         Sound::new(
@@ -188,6 +200,13 @@ impl Options {
             window_ms.unwrap_or(1_000),
         )
         .map(Some)
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        match self.format {
+            Some(Format::Picture(layout)) => Some(layout),
+            _ => None,
+        }
     }
 
     fn size(&self) -> Result<Option<(u32, u32)>, String> {
@@ -212,16 +231,22 @@ fn side(text: &str) -> Result<u32, String> {
         .map_err(|_| format!("expected a number of pixels, got '{text}'"))
 }
 
-fn layout(text: &str) -> Result<Layout, String> {
-    match text {
-        "yuyv" => Ok(Layout::Yuyv),
-        "mjpeg" => Ok(Layout::Mjpeg),
-        "rgb" => Ok(Layout::Rgb24),
-        "grey" => Ok(Layout::Grey),
-        other => Err(format!(
-            "expected format=yuyv, mjpeg, rgb or grey, or for sound s16le, s32le or f32le, got '{other}'"
-        )),
+fn format(text: &str) -> Result<Format, String> {
+    if let Some(encoding) = Encoding::named(text) {
+        return Ok(Format::Sound(encoding));
     }
+    let layout = match text {
+        "yuyv" => Layout::Yuyv,
+        "mjpeg" => Layout::Mjpeg,
+        "rgb" => Layout::Rgb24,
+        "grey" => Layout::Grey,
+        other => {
+            return Err(format!(
+                "expected format=yuyv, mjpeg, rgb or grey, or for sound s16le, s32le or f32le, got '{other}'"
+            ));
+        }
+    };
+    Ok(Format::Picture(layout))
 }
 
 /// Words between spaces; what stands in '…' or "…" is one word. No shell: nothing else has a meaning.
@@ -393,7 +418,24 @@ mod tests {
             ),
             ("command,format=s16le,window_ms=5001:a", "got 5001"),
             ("command,format=s16le,width=8,height=8:a", "no width"),
-            ("command,format=s16le,format=rgb:a", "one format"),
+            (
+                "command,format=s16le,format=rgb:a",
+                "format= is given twice",
+            ),
+            (
+                "command,format=s16le,format=s32le:a",
+                "format= is given twice",
+            ),
+            (
+                "command,format=s16le,rate=8000,rate=8000:a",
+                "rate= is given twice",
+            ),
+            (
+                "camera,width=64,height=64,width=32",
+                "width= is given twice",
+            ),
+            ("line:1,light=day,light=evening", "light= is given twice"),
+            ("line:1,part=gear,part=screw", "part= is given twice"),
             ("command,format=s24le:a", "s32le or f32le, got 's24le'"),
             ("command,format=s16le:", "command:PROGRAM"),
             ("camera,format=s16le", "gives no sound"),

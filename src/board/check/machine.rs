@@ -85,8 +85,9 @@ pub(super) fn cpu(subject: &Subject<'_>) -> Vec<Finding> {
     if findings.is_empty() {
         let features = cpu.features.iter().map(|name| format!(", {name}"));
         let found = format!(
-            "{}, {cores} cores{}",
+            "{}, {cores} {}{}",
             cpu.model,
+            if cores == 1 { "core" } else { "cores" },
             features.collect::<String>()
         );
         findings.push(Finding::ok("cpu", found));
@@ -233,10 +234,15 @@ pub fn bench(profile: &Profile, bench: &Bench) -> Vec<Finding> {
     let p99 = bench.quantile_ms(0.99);
     let most = f64::from(profile.budget.latency_ms_p99_max);
     let found = format!(
-        "{:.1} ms an inference, 99 of 100 within {p99:.1} ms ({most:.0} allowed); {} of them on {} threads",
+        "{:.1} ms an inference, 99 of 100 within {p99:.1} ms ({most:.0} allowed); {} of them on {} {}",
         bench.quantile_ms(0.5),
         bench.latencies_ms.len(),
-        bench.threads
+        bench.threads,
+        if bench.threads == 1 {
+            "thread"
+        } else {
+            "threads"
+        }
     );
     let slow = "stop other programs, look at heat and power above, and at the governor (cpufreq/scaling_governor)";
     let mut findings = vec![kernel(profile, &bench.kernel)];

@@ -1,7 +1,7 @@
 //! The doctor: what a board has, what it lacks, and what to do about it.
 //!
 //! Owns: findings and their cures. Files below `/proc` and `/sys` are read under a root that is passed in; what needs more than
-//! reading a file is asked of a [`System`]. Does not own: the benchmark itself (`cli`), only what its figures mean ([`bench`]).
+//! reading a file is asked of a [`System`]. Does not own: the benchmark itself (`cli`), only what its figures mean ([`bench()`]).
 //!
 //! Invariant: what cannot be found out is a finding too, never an error that ends the check.
 

@@ -107,6 +107,44 @@ fn a_thread_tells_presses_in_order_and_last_a_line_that_fails() {
     pins.iter_mut().for_each(Mock::done);
 }
 
+#[test]
+fn a_label_that_comes_too_late_for_its_wrong_is_told_once_and_one_that_is_held_is_not() {
+    let mut label_of = LabelOf::default();
+    let mut press = |action| label_of.press(action);
+    let alone = |press| Action::Collect {
+        label: "gear",
+        press,
+    };
+    let wrong = Action::Wrong { since_us: 7 };
+    let late = Some(Press::Late {
+        label: "gear".into(),
+    });
+    assert_eq!(press(alone(1)), None);
+    assert!(press(wrong).is_some());
+    // Held since before.
+    assert_eq!(press(alone(1)), None);
+    assert_eq!(press(alone(2)), late);
+    assert_eq!(press(alone(2)), None);
+    assert_eq!(press(alone(3)), None);
+    assert!(press(wrong).is_some());
+    assert!(press(Action::Correct { label: "gear" }).is_some());
+    assert_eq!(press(alone(4)), None);
+}
+
+#[test]
+fn ten_seconds_after_wrong_a_labels_button_is_late() {
+    let looks = [&"1".repeat(9)[..], &"0".repeat(2_600)].concat();
+    let gear = [&"0".repeat(2_590)[..], &"1".repeat(19)].concat();
+    let (panel, mut pins) = panel(&looks, &gear);
+    let presses = Presses::start(panel, ticking()).unwrap();
+    let said: Vec<_> = presses.said.iter().map(|it| it.ok()).collect();
+    let late = Press::Late {
+        label: "gear".into(),
+    };
+    assert_eq!(said, [Some(Press::Wrong { since_us: 0 }), Some(late), None]);
+    pins.iter_mut().for_each(Mock::done);
+}
+
 /// Somebody who presses without end, or never.
 struct Hand(Option<u64>);
 
@@ -278,6 +316,10 @@ fn a_correction_that_fails_is_none_and_the_next_one_is() {
     // The same once more is told, as it is of a photo.
     assert!(correct("washer", &embedder).is_none());
     drop(context.open().unwrap());
+    // Too late, it changes nothing, and the frame is let go.
+    let label = "gear".to_owned();
+    say.send(Ok(Press::Wrong { since_us: 9 })).unwrap();
+    say.send(Ok(Press::Late { label })).unwrap();
     // A label alone says nothing.
     say.send(Ok(Press::Is {
         label: "gear".into(),
