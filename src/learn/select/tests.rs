@@ -1,3 +1,5 @@
+//! What is chosen, from samples and from held-out answers made up for it.
+
 use super::*;
 
 /// Samples of two classes in turn, each a burst of its own.
