@@ -10,9 +10,8 @@
 
 use super::gram::{self, vectorized};
 use super::newton::{Point, add};
-use super::softmax::{Problem, Slope, Space};
+use super::softmax::{Problem, Slope, Space, columns_of};
 use crate::backbone::gang::Gang;
-use faer::MatRef;
 use std::borrow::Cow;
 
 /// Share of the doubt that may be left out, times how exactly the step is wanted. Of 0, 0.1, 0.2, 0.3, 0.5 and 0.8, on ten problems
@@ -43,7 +42,8 @@ pub struct Curvature<'a> {
 
 /// `Z_A Z_Aᵀ`, or what gives its products.
 enum Kernel<'a> {
-    Gram(MatRef<'a, f32>),
+    /// All of it, column by column.
+    Gram(Vec<&'a [f32]>),
     /// `[m, m]`
     Part(Vec<f32>),
     /// `[m, width]`, row by row, and the width.
@@ -191,7 +191,7 @@ impl<'a> Kernel<'a> {
     fn new(gang: &mut Gang<'_>, problem: &Problem<'a>, rows: &[usize]) -> Kernel<'a> {
         let all = rows.len() == problem.z.n();
         match problem.space {
-            Space::Span(kernel) if all => Kernel::Gram(kernel.as_ref()),
+            Space::Span(kernel) if all => Kernel::Gram(columns_of(kernel)),
             Space::Span(kernel) => {
                 let m = rows.len();
                 let mut part = vec![0.0; m * m];
@@ -224,14 +224,15 @@ impl<'a> Kernel<'a> {
     /// `Z_A Z_Aᵀ v`
     fn product(&self, gang: &mut Gang<'_>, v: &[f32], m: usize) -> Vec<f32> {
         match self {
-            Kernel::Gram(matrix) => gram::product(gang, *matrix, v),
+            Kernel::Gram(columns) => gram::inner_products(gang, columns, v),
             Kernel::Part(matrix) => {
-                gram::product(gang, MatRef::from_column_major_slice(matrix, m, m), v)
+                let columns: Vec<&[f32]> = matrix.chunks_exact(m).collect();
+                gram::inner_products(gang, &columns, v)
             }
             Kernel::Rows(rows, width) => {
-                let z = gram::columns(rows, *width);
-                let weights = gram::product(gang, z, v);
-                gram::product(gang, z.transpose(), &weights)
+                let weights = gram::product(gang, gram::columns(rows, *width), v);
+                let rows: Vec<&[f32]> = rows.chunks_exact(*width).collect();
+                gram::inner_products(gang, &rows, &weights)
             }
         }
     }

@@ -8,12 +8,17 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::reborrow::ReborrowMut;
 use faer::traits::ComplexField;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
+use pulp::Simd;
 use rayon::prelude::*;
+use std::array;
 
 /// Samples whose Gram matrix is one piece of work, and the columns (of a large product the rows) of a rectangle that are: small enough
 /// to share between the cores of a board, large enough for the matrix product to reach its speed.
 const TRIANGLE: usize = 512;
 const BLOCK: usize = 256;
+/// Vectors that are one piece of work of [`inner_products`], and the columns of a tile of results that stay in registers.
+const PIECE: usize = 64;
+const TILE: usize = 5;
 /// Features or samples widened to f64 at a time, so that a large set is never in memory twice.
 const CHUNK: usize = 256;
 
@@ -87,6 +92,113 @@ pub fn product(gang: &mut Gang<'_>, a: MatRef<'_, f32>, b: &[f32]) -> Vec<f32> {
         matmul(out.rb_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
     });
     out
+}
+
+/// Inner products of vectors with the columns of `b [length, k]`: `[vectors, k]`, column by column. The vectors are shared out.
+///
+/// With few columns this is bound by reading the vectors, which a general product does again for every four columns, and packs
+/// beforehand; here each is read once.
+pub fn inner_products(gang: &mut Gang<'_>, vectors: &[&[f32]], b: &[f32]) -> Vec<f32> {
+    let length = vectors.first().map_or(0, |vector| vector.len());
+    let b: Vec<&[f32]> = b.chunks_exact(length.max(1)).collect();
+    let mut out = vec![0.0; vectors.len() * b.len()];
+    let mut pieces: Vec<(&[&[f32]], Vec<&mut [f32]>)> = vectors
+        .chunks(PIECE)
+        .map(|some| (some, Vec::with_capacity(b.len())))
+        .collect();
+    for column in out.chunks_exact_mut(vectors.len().max(1)) {
+        for (piece, part) in pieces.iter_mut().zip(column.chunks_mut(PIECE)) {
+            piece.1.push(part);
+        }
+    }
+    gang.share(&mut pieces, |(vectors, out)| {
+        let (b, out) = (b.as_slice(), out.as_mut_slice());
+        pulp::Arch::new().dispatch(InnerProducts { vectors, b, out });
+    });
+    out
+}
+
+/// One piece of [`inner_products`].
+struct InnerProducts<'a, 'b> {
+    vectors: &'a [&'b [f32]],
+    b: &'a [&'b [f32]],
+    /// By column.
+    out: &'a mut [&'b mut [f32]],
+}
+
+impl pulp::WithSimd for InnerProducts<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        // So many accumulators as leave registers for what they accumulate.
+        if S::REGISTER_COUNT >= 32 {
+            self.by::<S, 4>(simd);
+        } else {
+            self.by::<S, 2>(simd);
+        }
+    }
+}
+
+impl InnerProducts<'_, '_> {
+    #[inline(always)]
+    fn by<S: Simd, const ROWS: usize>(mut self, simd: S) {
+        let whole = self.vectors.len() / ROWS * ROWS;
+        for first in (0..whole).step_by(ROWS) {
+            self.rows::<S, ROWS>(simd, first);
+        }
+        for first in whole..self.vectors.len() {
+            self.rows::<S, 1>(simd, first);
+        }
+    }
+
+    /// All results of so many vectors, in tiles of nearly equal width.
+    #[inline(always)]
+    fn rows<S: Simd, const ROWS: usize>(&mut self, simd: S, first: usize) {
+        let k = self.b.len();
+        let mut column = 0;
+        while column < k {
+            let left = k - column;
+            let width = left.div_ceil(left.div_ceil(TILE));
+            match width {
+                1 => self.tile::<S, ROWS, 1>(simd, first, column),
+                2 => self.tile::<S, ROWS, 2>(simd, first, column),
+                3 => self.tile::<S, ROWS, 3>(simd, first, column),
+                4 => self.tile::<S, ROWS, 4>(simd, first, column),
+                _ => self.tile::<S, ROWS, TILE>(simd, first, column),
+            }
+            column += width;
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        column: usize,
+    ) {
+        let vectors: [_; ROWS] = array::from_fn(|i| S::as_simd_f32s(self.vectors[first + i]));
+        let b: [_; COLUMNS] = array::from_fn(|j| S::as_simd_f32s(self.b[column + j]));
+        let length = b[0].0.len();
+        let heads: [_; ROWS] = array::from_fn(|i| &vectors[i].0[..length]);
+        let b_heads: [_; COLUMNS] = array::from_fn(|j| &b[j].0[..length]);
+        let mut sums = [[simd.splat_f32s(0.0); COLUMNS]; ROWS];
+        for at in 0..length {
+            let b: [_; COLUMNS] = array::from_fn(|j| b_heads[j][at]);
+            for (sums, head) in sums.iter_mut().zip(&heads) {
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum = simd.mul_add_f32s(head[at], b, *sum);
+                }
+            }
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
+                let tail = vectors[i].1.iter().zip(b[j].1).map(|(x, y)| x * y);
+                self.out[column + j][first + i] = simd.reduce_sum_f32s(sum) + tail.sum::<f32>();
+            }
+        }
+    }
 }
 
 /// The Gram matrix `X Xᵀ` of rows `[n, width]`, both triangles, in f32.
@@ -201,6 +313,25 @@ fn column_blocks<T>(mut matrix: MatMut<'_, T>) -> Vec<MatMut<'_, T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::gang;
+
+    #[test]
+    fn inner_products_of_any_shape_are_those_of_each_pair() {
+        let number = |i: usize| ((i * 37 % 101) as f32 - 50.0) / 16.0;
+        for (vectors, length, k) in [(0, 7, 3), (1, 1, 1), (3, 7, 6), (130, 37, 10), (67, 64, 16)] {
+            let rows: Vec<f32> = (0..vectors * length).map(number).collect();
+            let b: Vec<f32> = (0..length * k).map(|i| number(i + 3)).collect();
+            let rows: Vec<&[f32]> = rows.chunks_exact(length).collect();
+            let all = gang::with(2, |mut gang| inner_products(&mut gang, &rows, &b));
+            assert_eq!(all.len(), if vectors == 0 { 0 } else { vectors * k });
+            for (column, b) in all.chunks_exact(vectors.max(1)).zip(b.chunks_exact(length)) {
+                for (got, row) in column.iter().zip(&rows) {
+                    // Sixteenths: exact in f32, in any order.
+                    assert_eq!(f64::from(*got), dot(row, b), "{vectors} x {length} x {k}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn both_sides_are_what_the_inner_products_say() {

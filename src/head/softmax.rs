@@ -317,7 +317,7 @@ impl<'a> Problem<'a> {
         match self.space {
             Space::Features => point.theta.copy_from_slice(&linear.weights),
             Space::Span(_) => {
-                point.image = gram::product(gang, self.columns().transpose(), &linear.weights);
+                point.image = gram::inner_products(gang, &self.rows(), &linear.weights);
                 let slope = self.slope(&self.logits(&point));
                 for (theta, slope) in point.theta.iter_mut().zip(slope.by_logit) {
                     *theta = (-f64::from(slope) / penalty) as f32;
@@ -331,6 +331,11 @@ impl<'a> Problem<'a> {
     /// `Zᵀ`
     fn columns(&self) -> MatRef<'_, f32> {
         gram::columns(self.z.rows(), self.z.width())
+    }
+
+    /// `Z`, row by row.
+    fn rows(&self) -> Vec<&[f32]> {
+        self.z.rows().chunks_exact(self.z.width()).collect()
     }
 
     /// The logits of a point or a direction, intercepts included.
@@ -347,8 +352,9 @@ impl<'a> Problem<'a> {
     /// The logits that coordinates give.
     pub(super) fn image(&self, gang: &mut Gang<'_>, theta: &[f32]) -> Vec<f32> {
         match self.space {
-            Space::Features => gram::product(gang, self.columns().transpose(), theta),
-            Space::Span(kernel) => gram::product(gang, kernel.as_ref(), theta),
+            Space::Features => gram::inner_products(gang, &self.rows(), theta),
+            // The Gram matrix is symmetric.
+            Space::Span(kernel) => gram::inner_products(gang, &columns_of(kernel), theta),
         }
     }
 
@@ -416,6 +422,13 @@ impl<'a> Problem<'a> {
     pub(super) fn square_norm(&self, a: &Point, b: &Point) -> f64 {
         self.inner(a, b) - gram::dot(&a.bias, &b.bias)
     }
+}
+
+/// Its columns, each in one piece.
+pub(super) fn columns_of(matrix: &Mat<f32>) -> Vec<&[f32]> {
+    (0..matrix.ncols())
+        .map(|column| matrix.col_as_slice(column))
+        .collect()
 }
 
 vectorized! {
