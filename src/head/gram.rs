@@ -102,31 +102,30 @@ pub fn inner_products(gang: &mut Gang<'_>, vectors: &[&[f32]], b: &[f32]) -> Vec
     let length = vectors.first().map_or(0, |vector| vector.len());
     let b: Vec<&[f32]> = b.chunks_exact(length.max(1)).collect();
     let mut out = vec![0.0; vectors.len() * b.len()];
-    let mut pieces: Vec<(&[&[f32]], Vec<&mut [f32]>)> = vectors
-        .chunks(PIECE)
-        .map(|some| (some, Vec::with_capacity(b.len())))
-        .collect();
+    let piece = |vectors| InnerProducts {
+        vectors,
+        b: &b,
+        out: Vec::with_capacity(b.len()),
+    };
+    let mut pieces: Vec<InnerProducts<'_>> = vectors.chunks(PIECE).map(piece).collect();
     for column in out.chunks_exact_mut(vectors.len().max(1)) {
         for (piece, part) in pieces.iter_mut().zip(column.chunks_mut(PIECE)) {
-            piece.1.push(part);
+            piece.out.push(part);
         }
     }
-    gang.share(&mut pieces, |(vectors, out)| {
-        let (b, out) = (b.as_slice(), out.as_mut_slice());
-        pulp::Arch::new().dispatch(InnerProducts { vectors, b, out });
-    });
+    gang.share(&mut pieces, |piece| pulp::Arch::new().dispatch(piece));
     out
 }
 
 /// One piece of [`inner_products`].
-struct InnerProducts<'a, 'b> {
-    vectors: &'a [&'b [f32]],
-    b: &'a [&'b [f32]],
-    /// By column.
-    out: &'a mut [&'b mut [f32]],
+struct InnerProducts<'a> {
+    vectors: &'a [&'a [f32]],
+    b: &'a [&'a [f32]],
+    /// Of these vectors, by column.
+    out: Vec<&'a mut [f32]>,
 }
 
-impl pulp::WithSimd for InnerProducts<'_, '_> {
+impl pulp::WithSimd for &mut InnerProducts<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -140,9 +139,9 @@ impl pulp::WithSimd for InnerProducts<'_, '_> {
     }
 }
 
-impl InnerProducts<'_, '_> {
+impl InnerProducts<'_> {
     #[inline(always)]
-    fn by<S: Simd, const ROWS: usize>(mut self, simd: S) {
+    fn by<S: Simd, const ROWS: usize>(&mut self, simd: S) {
         let whole = self.vectors.len() / ROWS * ROWS;
         for first in (0..whole).step_by(ROWS) {
             self.rows::<S, ROWS>(simd, first);
