@@ -57,7 +57,7 @@ pub enum PipelineError {
         given_hash: String,
     },
     #[error(
-        "the head was trained with {option} {head}, and {option} {given} was given; leave {option} out, or train again: `fieldhead {option} {given} train`"
+        "the head was trained with {option} {head}, and {option} {given} was given; leave {option} out, or train this field again with `train {option} {given}`"
     )]
     OtherView {
         option: &'static str,

@@ -17,7 +17,7 @@ fn bad_folders_are_told_apart() {
     bench.refused(&["collect", "--from", "nowhere"], 3, "nowhere");
     bench.refused(&["collect", "--from", "empty"], 3, "holds no photos");
     for one_class in ["one/screw", "one/screw/00.jpg"] {
-        let told = format!("--label NAME --source file:{one_class}`");
+        let told = format!("--label NAME --source 'file:{one_class}'`");
         bench.refused(&["collect", "--from", one_class], 3, &told);
     }
     bench.refused(&["eval", "--from", "nowhere"], 5, "collect --from");

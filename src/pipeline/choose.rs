@@ -170,6 +170,7 @@ impl Search {
             |recipe: &Recipe| format!("{} view and {} features", recipe.view.fit, recipe.set);
         let tried = self.screened.len();
         let mut sentence = match &self.compared {
+            None if tried == 0 => format!("{}: the usual way of seeing", name(chosen)),
             None if tried == 1 => {
                 format!("{}: the only way of seeing that was tried", name(chosen))
             }

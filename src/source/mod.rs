@@ -47,7 +47,7 @@ pub enum SourceError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{path} is not a folder of classes; expected DIR/<label>/<photo>, and for photos of one class `fieldhead collect --label NAME --source file:{path}`", path = path.display())]
+    #[error("{path} is not a folder of classes; expected DIR/<label>/<photo>; photos of one class are collected with `fieldhead collect --label NAME --source 'file:{path}'`", path = path.display())]
     NotAFolder { path: PathBuf },
     #[error("{path} holds no photos; expected DIR/<label>/<photo.jpg>", path = path.display())]
     Empty { path: PathBuf },
