@@ -171,9 +171,9 @@ fn candidates(
 /// The scalings that compete; the first is what few samples get.
 ///
 /// Activations of a backbone's last layer are never negative, and their length says how bright and sharp the picture is: to length one.
-/// Those of several layers come at one length already. In numbers of either sign, such as differences, coordinates and logarithms, the length may be what tells the classes apart: as they are. On four
-/// sets of sensors, 5 and 20 samples a class, that is worth 1.5 points; with one sample it is as good on average, by −6 (speech) to +4
-/// (motion, vibration).
+/// Those of several layers come at one length already. In numbers of either sign, such as differences, coordinates and logarithms, the
+/// length may be what tells the classes apart: as they are. On four sets of sensors, 5 and 20 samples a class, that is worth 1.5
+/// points; with one sample it is as good on average, by −6 (speech) to +4 (motion, vibration).
 ///
 /// Where many are zero, as behind a rectifier, standardizing begins at the power scaling, so that what fires often and strongly counts
 /// less: on two sets of photos, 2, 5 and 20 samples a class, that is worth 0.7 points, and up to 3.
