@@ -2,12 +2,6 @@
 
 mod support;
 
-use fieldhead::backbone::find;
-use fieldhead::features::FeatureSet;
-use fieldhead::pipeline::{self, Embedder, Naming};
-use fieldhead::preprocess::Fit;
-use fieldhead::source::Payload;
-use fieldhead::source::line::{Light, Line, Part};
 use fieldhead::store::Store;
 use std::fs;
 use support::Bench;
@@ -165,27 +159,18 @@ fn a_class_called_unknown_of_an_older_field_still_works_and_can_be_renamed() {
     let bench = Bench::new();
     bench.photos("val", 1, 2);
     fs::rename(bench.path("val/gear"), bench.path("val/unknown")).unwrap();
-    let found = find::built_in().unwrap();
-    let embedder = Embedder::load(&found, Fit::Squash, FeatureSet::Final, None).unwrap();
-    let mut line = Line::new(1, Light::day());
-    let mut samples = Vec::new();
-    for number in 0..8 {
-        let part = [Part::Gear, Part::Screw][number % 2];
-        let naming = Naming {
-            label: part.label().into(),
-            burst: number.to_string(),
-            source: "line".into(),
-            time_us: 0,
-        };
-        let payload = Payload::Decoded(line.frame(part));
-        let mut sample = pipeline::take_in(&embedder, &payload, naming, true, 1).unwrap();
-        if part == Part::Gear {
-            sample.sample.label = "unknown".into();
-        }
-        samples.push(sample);
-    }
-    let store = Store::create(&bench.path("field"), 0).unwrap();
-    pipeline::add(&store, &embedder, &samples).unwrap();
+    bench.photos("train", 4, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    let store = Store::open(&bench.path("field")).unwrap();
+    let mut gears = store.samples().unwrap();
+    gears.retain(|_, sample| sample.label == "gear");
+    store
+        .write(|tx| {
+            gears
+                .keys()
+                .try_for_each(|&id| tx.relabel(id, "unknown", 0))
+        })
+        .unwrap();
     drop(store);
     bench.ok(&["train"]);
     bench.ok(&["export", "a.fhead"]);

@@ -12,15 +12,15 @@ pub enum StoreError {
     #[error("the field in {folder} is in use by another process; stop it, or name another with --field", folder = .0.display())]
     InUse(PathBuf),
     #[error(
-        "the disk of the field is full ({0}); nothing was changed: free some space and try again"
+        "the disk of the field is full ({0}); this change was not made, what came before it is kept: free some space and try again"
     )]
     Full(std::io::Error),
     #[error(
-        "the field cannot be read or written ({0}); nothing was changed: check its permissions and that the disk is not mounted read-only"
+        "the field cannot be read or written ({0}); this change was not made: check its permissions and that the disk is not mounted read-only"
     )]
     ReadOnly(std::io::Error),
     #[error(
-        "the field's disk failed ({0}); nothing was changed: check the disk or the SD card, then try again"
+        "the field's disk failed ({0}); this change was not made: check the disk or the SD card, then try again"
     )]
     Io(std::io::Error),
     #[error("field.redb is damaged: {0}; restore it from a copy, or start a new field")]
