@@ -140,32 +140,35 @@ fn softmax_that_answers_all_rightly_and_more_surely_is_taken_with_few_samples_to
     assert_eq!(best.settings.kind, HeadKind::Softmax);
 }
 
-#[test]
-fn activations_are_scaled_to_length_one_and_signed_numbers_are_left_alone() {
-    let scaling = |rows: [f32; 4]| {
-        let names = vec!["a".into(), "b".into()];
-        let samples = Samples::new(2, rows.to_vec(), vec![0, 1], names, vec![0, 1]).unwrap();
-        let choice = select(&samples, &Request::default()).unwrap();
-        choice.settings.normalization
-    };
-    assert_eq!(scaling([0.0, 1.0, 2.0, 3.0]), Normalization::L2);
-    assert_eq!(scaling([0.0, 1.0, -2.0, 3.0]), Normalization::None);
+/// Samples of ten numbers each, one of them `first` and so many of them zero.
+fn activations(n: usize, first: f32, zeros: usize) -> Samples {
+    of_two_classes(n, 10, |i| match i % 10 {
+        0 => first,
+        column if column <= zeros => 0.0,
+        _ => 1.0 + i as f32,
+    })
 }
 
 #[test]
-fn activations_with_many_zeros_are_standardized_behind_the_power_scaling() {
-    let scalings = |rows: [f32; 4]| {
-        let names = vec!["a".into(), "b".into()];
-        scalings(&Samples::new(2, rows.to_vec(), vec![0, 1], names, vec![0, 1]).unwrap())
+fn one_sample_a_class_is_scaled_by_itself() {
+    let scaling = |rows: [f32; 4]| {
+        let samples = of_two_classes(2, 2, |i| rows[i]);
+        let choice = select(&samples, &Request::default()).unwrap();
+        choice.settings.normalization
     };
-    let behind_power = Normalization::PowerStandardize;
-    assert_eq!(
-        scalings([0.0, 1.0, 2.0, 3.0]),
-        [Normalization::L2, behind_power]
-    );
-    assert_eq!(scalings([0.0, -1.0, 2.0, 3.0])[1], behind_power);
-    assert_eq!(
-        scalings([1.0, 1.0, 2.0, 3.0])[1],
-        Normalization::Standardize
-    );
+    assert_eq!(scaling([1.0, 1.0, 2.0, 3.0]), Normalization::L2);
+    assert_eq!(scaling([1.0, 1.0, -2.0, 3.0]), Normalization::None);
+    assert_eq!(scaling([0.0, 1.0, 2.0, 3.0]), Normalization::Power);
+}
+
+#[test]
+fn sparse_features_are_standardized_behind_the_power_scaling_and_many_also_compete_as_they_are() {
+    use Normalization::{L2, None, PowerStandardize, Standardize};
+    let of = |n, first, zeros| scalings(&activations(n, first, zeros));
+    assert_eq!(of(24, 1.0, 0), [L2, Standardize]);
+    assert_eq!(of(24, -1.0, 0), [None, Standardize]);
+    assert_eq!(of(24, 1.0, 1), [PowerStandardize]);
+    assert_eq!(of(99, 1.0, 1), [PowerStandardize]);
+    assert_eq!(of(100, 1.0, 1), [L2, PowerStandardize]);
+    assert_eq!(of(100, -1.0, 1), [None, PowerStandardize]);
 }
