@@ -164,11 +164,13 @@ fn one_sample_a_class_is_scaled_by_itself() {
 #[test]
 fn sparse_features_are_standardized_behind_the_power_scaling_and_many_also_compete_as_they_are() {
     use Normalization::{L2, None, PowerStandardize, Standardize};
-    let of = |n, first, zeros| scalings(&activations(n, first, zeros));
+    let of = |n, first, zeros| scalings(&activations(n, first, zeros), &AUTO);
     assert_eq!(of(24, 1.0, 0), [L2, Standardize]);
     assert_eq!(of(24, -1.0, 0), [None, Standardize]);
     assert_eq!(of(24, 1.0, 1), [PowerStandardize]);
     assert_eq!(of(99, 1.0, 1), [PowerStandardize]);
     assert_eq!(of(100, 1.0, 1), [L2, PowerStandardize]);
     assert_eq!(of(100, -1.0, 1), [None, PowerStandardize]);
+    let of_mlp = scalings(&activations(24, 1.0, 1), &[HeadKind::Mlp]);
+    assert_eq!(of_mlp, [L2, PowerStandardize]);
 }
