@@ -13,6 +13,7 @@ use fieldhead::backbone::find;
 use fieldhead::features::FeatureSet;
 use fieldhead::head::{self, Learned, Normalization, Normalizer, Request, Samples};
 use fieldhead::learn::calibrate::calibrate;
+use fieldhead::learn::metrics::auroc;
 use fieldhead::learn::{self, select};
 use fieldhead::pipeline::Embedder;
 use fieldhead::preprocess::Fit;
@@ -187,10 +188,7 @@ fn photos_of_a_class_never_shown_stand_out_more_than_by_their_probability() {
                 .collect();
             let unknown: Vec<bool> = labels[trash.train..].iter().map(|&l| l == out).collect();
             for (name, scores) in unknown_scores(head.learned(), &samples, &judge) {
-                table
-                    .entry(name)
-                    .or_default()
-                    .push(auroc(&scores, &unknown));
+                table.entry(name).or_default().push(area(&scores, &unknown));
             }
         }
         eprintln!("{set}: area under the curve with each class left out, and on average");
@@ -307,20 +305,13 @@ fn distances(z: &Samples, classes: &[usize], rows: &[Vec<f32>]) -> Vec<f64> {
         .collect()
 }
 
-/// The chance that an unknown one scores higher than a known one.
-fn auroc(scores: &[f64], unknown: &[bool]) -> f64 {
-    let (mut pairs, mut higher) = (0.0, 0.0);
-    for (a, _) in scores.iter().zip(unknown).filter(|(_, unknown)| **unknown) {
-        for (b, _) in scores.iter().zip(unknown).filter(|(_, unknown)| !**unknown) {
-            pairs += 1.0;
-            higher += if a > b {
-                1.0
-            } else if a == b {
-                0.5
-            } else {
-                0.0
-            };
-        }
-    }
-    higher / pairs
+fn area(scores: &[f64], unknown: &[bool]) -> f64 {
+    let of = |wanted: bool| -> Vec<f64> {
+        let scores = scores.iter().zip(unknown);
+        scores
+            .filter(|&(_, &is)| is == wanted)
+            .map(|(&score, _)| score)
+            .collect()
+    };
+    auroc(&of(true), &of(false))
 }

@@ -290,3 +290,46 @@ fn only_a_page_is_replaced_by_a_page() {
             .contains("</html>")
     );
 }
+
+#[test]
+fn photos_of_none_of_the_classes_are_judged_by_whether_they_are_called_unknown() {
+    let bench = field();
+    bench.ok(&["class", "remove", "gear"]);
+    let classes = ["screw", "washer"].map(|class| bench.path("val").join(class));
+    let before = {
+        let gears = bench.path("gears");
+        fs::rename(bench.path("val/gear"), &gears).unwrap();
+        let said = bench.ok(&["eval", "--from", "val", "--json"]).one();
+        fs::rename(&gears, bench.path("val/Unknown")).unwrap();
+        said
+    };
+    assert!(before["strangers"].is_null());
+    let words = ["eval", "--from", "val", "--html", "page.html"];
+    let said = bench.ok(&[&words[..], &["--json"]].concat()).one();
+    for key in ["accuracy", "n", "unlearned", "unknown", "sets", "confusion"] {
+        assert_eq!(said[key], before[key], "{key}");
+    }
+    let strangers = &said["strangers"];
+    let number = |key: &str| strangers[key].as_f64().unwrap();
+    assert_eq!(number("n"), 3.0);
+    assert!((number("share") - number("called_unknown") / 3.0).abs() < 1e-6);
+    assert!(number("auroc") > 0.5, "{strangers}");
+    let told = "3 photos of none of the classes: ";
+    assert!(bench.ok(&words).stdout.contains(told));
+    assert!(
+        fs::read_to_string(bench.path("page.html"))
+            .unwrap()
+            .contains(told)
+    );
+    // A folder that only looks like it is a class that was never learned.
+    fs::rename(bench.path("val/Unknown"), bench.path("val/unknowns")).unwrap();
+    assert_eq!(
+        bench.ok(&["eval", "--from", "val", "--json"]).one()["unlearned"],
+        3
+    );
+    fs::rename(bench.path("val/unknowns"), bench.path("val/unknown")).unwrap();
+    for class in classes {
+        fs::remove_dir_all(class).unwrap();
+    }
+    bench.refused(&words, 3, "photos of the classes beside them");
+}

@@ -206,7 +206,7 @@ pub struct Train {
 
 #[derive(Debug, ClapArgs)]
 pub struct Eval {
-    /// Folder of classes: DIR/<label>/<photo>
+    /// Folder of classes: DIR/<label>/<photo>; in DIR/unknown photos of none of them, judged by whether they are called unknown
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
     /// Write a page to look at: confusion, calibration, the worst mistakes, a map

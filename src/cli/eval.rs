@@ -9,6 +9,7 @@ use super::output::{are, are_samples, count, ends, round, with_interval};
 use super::page;
 use super::per_class;
 use super::sets::{self, Sets};
+use super::strangers::{self, Strangers};
 use anyhow::Result;
 use fieldhead::decision::{Decision, best, decide};
 use fieldhead::head::Learned;
@@ -28,8 +29,10 @@ pub fn run(context: &Context, options: &Eval) -> Result<()> {
     let (version, head) = store.current_head()?;
     context.check_asked(&head.recipe)?;
     let embedder = context.embedder_for(&head.recipe)?;
-    let tree = embed::tree(context, &embedder, &options.from)?;
-    let judged = judge(&head.learned, &tree)?;
+    let mut tree = embed::tree(context, &embedder, &options.from)?;
+    let strangers = strangers::part(&head.learned, &mut tree)?;
+    let mut judged = judge(&head.learned, &tree)?;
+    judged.strangers = strangers::measure(&head.learned, &strangers, &judged.answers)?;
     let known = known(&store, &tree)?;
     let unlearned = unlearned(&head.learned.labels, &tree);
     if let Some(path) = &options.html {
@@ -82,7 +85,7 @@ pub fn note_unlearned(context: &Context, unlearned: usize, n: usize) {
     if unlearned > 0 {
         context.out.note(format!(
             "{unlearned} of the {} {} of classes that were never learned, and no answer on them can be right: compare the names of the \
-             folders, and see `fieldhead class`",
+             folders, and see `fieldhead class`; what is of none of the classes belongs in a folder named unknown",
             count(n, "photo"),
             are(unlearned)
         ));
@@ -98,6 +101,8 @@ pub struct Judged {
     unknown: usize,
     pub calibration_error: f64,
     sets: Vec<Sets>,
+    /// What it says of photos of none of the classes, where there are any.
+    pub strangers: Option<Strangers>,
 }
 
 /// What it answers on a file; labels are indices into those of the confusion.
@@ -106,6 +111,7 @@ pub struct Answer {
     pub given: usize,
     pub confidence: f64,
     pub unknown: bool,
+    pub unknown_score: f64,
 }
 
 impl Answer {
@@ -137,6 +143,7 @@ pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
             given: index(&learned.labels[best]),
             confidence: f64::from(scores[best]),
             unknown: matches!(decision, Decision::Unknown { .. }),
+            unknown_score: score,
         });
         sets.push((scores, learned.labels.binary_search(&file.label).ok()));
     }
@@ -146,6 +153,7 @@ pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
         unknown: answers.iter().filter(|answer| answer.unknown).count(),
         calibration_error: expected_calibration_error(&confidences(&answers)),
         sets: sets::measure(learned, &sets),
+        strangers: None,
         answers,
     })
 }
@@ -182,6 +190,7 @@ fn report(
         "learned_from": known,
         "unlearned": unlearned,
         "unknown": unknown,
+        "strangers": judged.strangers.as_ref().map(Strangers::json),
         "calibration_error": round(judged.calibration_error),
         "sets": sets::json(&judged.sets),
         "per_class": per_class::json(confusion),
@@ -213,6 +222,9 @@ fn report(
         skipped.len(),
         tree.ms_per_sample
     ))?;
+    if let Some(strangers) = &judged.strangers {
+        context.out.line(strangers.words())?;
+    }
     let error = judged.calibration_error;
     context.out.line(format!("calibration error {error:.3}"))?;
     sets::lines(context, &judged.sets)?;

@@ -28,6 +28,7 @@ mod predict;
 mod samples;
 mod sets;
 mod sound;
+mod strangers;
 mod train;
 mod wires;
 

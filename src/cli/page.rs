@@ -43,7 +43,7 @@ pub fn page(about: &About, tree: &EmbeddedTree, judged: &Judged) -> Result<Strin
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>fieldhead on {folder}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          {}{}<div class=\"figures\">\n{}{}{}</div>\n{}{}</main>\n</body>\n</html>\n",
-        opening(about, tree, &folder),
+        opening(about, tree, judged, &folder),
         tiles(judged),
         confusion(judged),
         calibration(judged),
@@ -74,7 +74,7 @@ fn name(text: &str) -> String {
     format!("<bdi>{}</bdi>", escape(text))
 }
 
-fn opening(about: &About, tree: &EmbeddedTree, folder: &str) -> String {
+fn opening(about: &About, tree: &EmbeddedTree, judged: &Judged, folder: &str) -> String {
     let (recipe, learned) = (&about.head.recipe, &about.head.learned);
     let mut html = format!(
         "<header>\n<h1>How well it knows <bdi>{folder}</bdi></h1>\n<p class=\"quiet\">{} judged by head version {}: {} on {}, \
@@ -94,6 +94,12 @@ fn opening(about: &About, tree: &EmbeddedTree, folder: &str) -> String {
              anything new: the figures below are too high.</p>\n",
             about.known,
             are_samples(about.known)
+        ));
+    }
+    if let Some(strangers) = &judged.strangers {
+        html.push_str(&format!(
+            "<p class=\"quiet\">Beside them {}.</p>\n",
+            strangers.words()
         ));
     }
     if !tree.skipped.is_empty() {

@@ -169,6 +169,22 @@ pub(super) fn effective(sizes: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
+/// Area under the receiver's curve: the chance that one of `above` is higher than one of `below`, a tie counting half. 0.5 without any.
+pub fn auroc(above: &[f64], below: &[f64]) -> f64 {
+    let mut below = below.to_vec();
+    below.sort_by(f64::total_cmp);
+    let pairs = above.len() * below.len();
+    if pairs == 0 {
+        return 0.5;
+    }
+    let won = |score: &f64| {
+        let lower = below.partition_point(|other| other < score);
+        let no_higher = below.partition_point(|other| other <= score);
+        (lower + no_higher) as f64 / 2.0
+    };
+    above.iter().map(won).sum::<f64>() / pairs as f64
+}
+
 /// Wilson's 95 % interval of a share (Wilson, 1927): it stays inside 0 to 1 and holds for few samples.
 pub fn wilson(correct: usize, n: usize) -> Interval {
     wilson_share(correct as f64 / n.max(1) as f64, n as f64)
@@ -268,6 +284,14 @@ mod tests {
             (Some(1.0), Some(0.5))
         );
         assert_eq!((classes[2].precision, classes[2].recall), (None, None));
+    }
+
+    #[test]
+    fn area_under_the_curve_counts_pairs_and_ties_half() {
+        assert_eq!(auroc(&[3.0, 4.0], &[1.0, 2.0]), 1.0);
+        assert_eq!(auroc(&[1.0, 2.0], &[2.0, 3.0]), 0.125);
+        assert_eq!(auroc(&[1.0, 1.0], &[1.0]), 0.5);
+        assert_eq!(auroc(&[], &[1.0]), 0.5);
     }
 
     #[test]
