@@ -55,7 +55,8 @@ const EQUAL: f64 = 1e-9;
 /// Share of zeros from which on features count as sparse: on photos 0.3 to 0.6 of EfficientNet-Lite0's last layer, 0.15 to 0.3 with an
 /// earlier one beside it; of MobileNetV2's less, and of features of sensors none.
 const SPARSE: f64 = 0.1;
-/// Without judges: what the photos this project is judged on liked best at one and two samples a class.
+/// Without judges. Of nine between 0.001 and 3, those from 0.03 to 0.1 are the best on average of five sets of sensors with one sample a
+/// class, 40 draws, within 0.1 points; on photos everything up to 0.3 is the same within 0.1 points.
 const BLIND: f64 = 0.1;
 
 /// What was chosen, and the held-out answers of that choice.
