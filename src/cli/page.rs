@@ -371,6 +371,7 @@ mod tests {
             given: usize::from(i % 50 == 7),
             confidence: 0.5,
             unknown: false,
+            unknown_score: 0.0,
         };
         let answers: Vec<Answer> = (0..5000).map(answer).collect();
         let rows = shown(&answers);
