@@ -80,12 +80,12 @@ pub fn unlearned(labels: &[String], tree: &EmbeddedTree) -> usize {
     tree.files.iter().filter(strange).count()
 }
 
-/// Says of photos of classes that were never learned what they do to the figures.
-pub fn note_unlearned(context: &Context, unlearned: usize, n: usize) {
+/// Says of photos of classes that were never learned what they do to the figures, and what else may help.
+pub fn note_unlearned(context: &Context, unlearned: usize, n: usize, help: &str) {
     if unlearned > 0 {
         context.out.note(format!(
             "{unlearned} of the {} {} of classes that were never learned, and no answer on them can be right: compare the names of the \
-             folders, and see `fieldhead class`; what is of none of the classes belongs in a folder named unknown",
+             folders, and see `fieldhead class`{help}",
             count(n, "photo"),
             are(unlearned)
         ));
@@ -234,7 +234,8 @@ fn report(
         context.out.line("")?;
         context.out.line(format!("page written to {path}"))?;
     }
-    note_unlearned(context, unlearned, n);
+    let help = "; what is of none of the classes belongs in a folder named unknown";
+    note_unlearned(context, unlearned, n, help);
     if known > 0 {
         context.out.note(format!(
             "{known} of the {} {} of this field, and a head does better on what it learned from than on anything new: these figures are \

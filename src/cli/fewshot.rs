@@ -59,7 +59,7 @@ pub fn run(context: &Context, options: &Fewshot) -> Result<()> {
     let test = &task.test[0];
     report(context, &rows, test.files.len())?;
     let unlearned = eval::unlearned(task.samples[0].names(), test);
-    eval::note_unlearned(context, unlearned, test.files.len());
+    eval::note_unlearned(context, unlearned, test.files.len(), "");
     Ok(())
 }
 
