@@ -295,6 +295,7 @@ fn only_a_page_is_replaced_by_a_page() {
 fn photos_of_none_of_the_classes_are_judged_by_whether_they_are_called_unknown() {
     let bench = field();
     bench.ok(&["class", "remove", "gear"]);
+    bench.ok(&["train"]);
     let classes = ["screw", "washer"].map(|class| bench.path("val").join(class));
     let before = {
         let gears = bench.path("gears");
