@@ -31,8 +31,8 @@ pub fn run(context: &Context, options: &Eval) -> Result<()> {
     let embedder = context.embedder_for(&head.recipe)?;
     let mut tree = embed::tree(context, &embedder, &options.from)?;
     let strangers = strangers::part(&head.learned, &mut tree)?;
-    let mut judged = judge(&head.learned, &tree)?;
-    judged.strangers = strangers::measure(&head.learned, &strangers, &judged.answers)?;
+    let judged = judge(&head.learned, &tree)?;
+    let strangers = strangers::measure(&head.learned, &strangers, &judged.answers)?;
     let known = known(&store, &tree)?;
     let unlearned = unlearned(&head.learned.labels, &tree);
     if let Some(path) = &options.html {
@@ -41,11 +41,13 @@ pub fn run(context: &Context, options: &Eval) -> Result<()> {
             version,
             head: &head,
             known,
+            strangers: strangers.as_ref(),
         };
         write_whole(path, page::page(&about, &tree, &judged)?.as_bytes())?;
     }
     let page = options.html.as_deref();
-    report(context, version, &tree, &judged, [known, unlearned], page)
+    let others = (strangers.as_ref(), [known, unlearned]);
+    report(context, version, &tree, &judged, others, page)
 }
 
 /// Refuses to replace what is no page.
@@ -101,8 +103,6 @@ pub struct Judged {
     unknown: usize,
     pub calibration_error: f64,
     sets: Vec<Sets>,
-    /// What it says of photos of none of the classes, where there are any.
-    pub strangers: Option<Strangers>,
 }
 
 /// What it answers on a file; labels are indices into those of the confusion.
@@ -153,7 +153,6 @@ pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
         unknown: answers.iter().filter(|answer| answer.unknown).count(),
         calibration_error: expected_calibration_error(&confidences(&answers)),
         sets: sets::measure(learned, &sets),
-        strangers: None,
         answers,
     })
 }
@@ -168,7 +167,7 @@ fn report(
     version: u64,
     tree: &EmbeddedTree,
     judged: &Judged,
-    [known, unlearned]: [usize; 2],
+    (strangers, [known, unlearned]): (Option<&Strangers>, [usize; 2]),
     html: Option<&Path>,
 ) -> Result<()> {
     let Judged {
@@ -190,7 +189,7 @@ fn report(
         "learned_from": known,
         "unlearned": unlearned,
         "unknown": unknown,
-        "strangers": judged.strangers.as_ref().map(Strangers::json),
+        "strangers": strangers.map(Strangers::json),
         "calibration_error": round(judged.calibration_error),
         "sets": sets::json(&judged.sets),
         "per_class": per_class::json(confusion),
@@ -222,7 +221,7 @@ fn report(
         skipped.len(),
         tree.ms_per_sample
     ))?;
-    if let Some(strangers) = &judged.strangers {
+    if let Some(strangers) = strangers {
         context.out.line(strangers.words())?;
     }
     let error = judged.calibration_error;

@@ -11,6 +11,7 @@ mod thumbnail;
 use super::embed::EmbeddedTree;
 use super::eval::{Answer, Judged, confidences};
 use super::output::{are, are_samples, count, plain, range, with_interval};
+use super::strangers::Strangers;
 use anyhow::Result;
 use fieldhead::learn::map::map;
 use fieldhead::learn::metrics::{Interval, reliability};
@@ -31,6 +32,8 @@ pub struct About<'a> {
     pub head: &'a HeadRecord,
     /// Photos that are samples of the field.
     pub known: usize,
+    /// What is said of photos of none of the classes, where there are any.
+    pub strangers: Option<&'a Strangers>,
 }
 
 /// The whole page.
@@ -43,7 +46,7 @@ pub fn page(about: &About, tree: &EmbeddedTree, judged: &Judged) -> Result<Strin
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>fieldhead on {folder}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          {}{}<div class=\"figures\">\n{}{}{}</div>\n{}{}</main>\n</body>\n</html>\n",
-        opening(about, tree, judged, &folder),
+        opening(about, tree, &folder),
         tiles(judged),
         confusion(judged),
         calibration(judged),
@@ -74,7 +77,7 @@ fn name(text: &str) -> String {
     format!("<bdi>{}</bdi>", escape(text))
 }
 
-fn opening(about: &About, tree: &EmbeddedTree, judged: &Judged, folder: &str) -> String {
+fn opening(about: &About, tree: &EmbeddedTree, folder: &str) -> String {
     let (recipe, learned) = (&about.head.recipe, &about.head.learned);
     let mut html = format!(
         "<header>\n<h1>How well it knows <bdi>{folder}</bdi></h1>\n<p class=\"quiet\">{} judged by head version {}: {} on {}, \
@@ -96,7 +99,7 @@ fn opening(about: &About, tree: &EmbeddedTree, judged: &Judged, folder: &str) ->
             are_samples(about.known)
         ));
     }
-    if let Some(strangers) = &judged.strangers {
+    if let Some(strangers) = about.strangers {
         html.push_str(&format!(
             "<p class=\"quiet\">Beside them {}.</p>\n",
             strangers.words()

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 /// are told apart at any penalty, softmax and ridge get a middling one, and LDA the most. With much more of it ridge calls nothing by a
 /// class that has fewer samples than others, not even what it learned, and the held-out do not tell: a class of a single burst is not
 /// among them. LDA's largest is worth 2 points where features scatter alike in all directions; beyond these, up to 100 and down to 0.01,
-/// nothing is to be won on any of 19 sets.
+/// 14 sets of photos' features and five of sensors change by at most 0.1 points on average (gestures lose 0.4 at 20 samples a class).
 const SOFTMAX_GRID: [f64; 6] = [0.3, 1.0, 0.1, 3.0, 0.03, 0.01];
 const LDA_GRID: [f64; 6] = [10.0, 3.0, 1.0, 0.3, 0.1, 0.03];
 const RIDGE_GRID: [f64; 6] = [1.0, 3.0, 0.3, 0.1, 0.03, 0.01];
@@ -48,7 +48,7 @@ const NO_PENALTY: f64 = 1.0;
 /// Losses no further apart than this are equal: the arithmetic of a search is no more exact.
 const EQUAL: f64 = 1e-9;
 /// Share of zeros from which on features count as sparse: on photos 0.3 to 0.6 of EfficientNet-Lite0's last layer, 0.15 to 0.3 with an
-/// earlier one beside it; of MobileNetV2's less, and of features of sensors none.
+/// earlier one beside it; of MobileNetV2's last layer 0.07 to 0.19, and of features of sensors none.
 const SPARSE: f64 = 0.1;
 /// Without judges. Of nine between 0.001 and 3, those from 0.03 to 0.1 are the best on average of five sets of sensors with one sample a
 /// class, 40 draws, within 0.1 points; on photos everything up to 0.3 is the same within 0.1 points.
