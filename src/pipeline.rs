@@ -11,7 +11,7 @@ mod classes;
 mod embedder;
 mod set;
 
-pub use choose::{Chosen, candidates, choose};
+pub use choose::{Chosen, candidates, candidates_for, choose};
 pub use classes::ClassChange;
 pub use embedder::{Embedder, check_backbone};
 pub use set::{Photos, TrainingSet, group, store_joined, training_set};
@@ -22,7 +22,7 @@ use crate::features::{FeatureError, Hash, Recipe};
 use crate::head::{self, Head, HeadError, Request};
 use crate::label::{self, LabelError};
 use crate::learn::{self, LearnError, Report};
-use crate::preprocess::{self, Image, PreprocessError};
+use crate::preprocess::{self, Capture, Kept, PreprocessError};
 use crate::source::Payload;
 use crate::store::{HeadRecord, NewSample, Origin, Photo, Sample, Store, StoreError};
 use sha2::{Digest, Sha256};
@@ -124,7 +124,7 @@ pub struct Naming {
     pub time_us: u64,
 }
 
-/// Makes a storable sample of a picture: decode, embed, and keep a copy that later views can be made from.
+/// Makes a storable sample of a picture or a window: decode, embed, and keep a copy that later views can be made from.
 pub fn take_in(
     embedder: &Embedder,
     payload: &Payload,
@@ -133,19 +133,21 @@ pub fn take_in(
     threads: usize,
 ) -> Result<NewSample, PipelineError> {
     label::check_new(&naming.label)?;
-    let decoded;
-    let (image, original): (&Image, &[u8]) = match payload {
-        Payload::Encoded(bytes) => {
-            decoded = preprocess::decode(bytes)?;
-            (&decoded, bytes)
-        }
-        Payload::Decoded(image) => (image, &[]),
+    let copy = |capture: &Capture, original| match capture {
+        Capture::Picture(image) => preprocess::keep(image, original, KEPT_PHOTO_BYTES),
+        Capture::Window(it) => Ok(preprocess::keep_window(it, original, KEPT_PHOTO_BYTES)),
     };
-    let features = embedder.embed(image, threads)?;
-    let kept = keep_photo
-        .then(|| preprocess::keep(image, original, KEPT_PHOTO_BYTES))
-        .transpose()?
-        .flatten();
+    let (features, kept): (Vec<f32>, Option<Kept>) = match payload {
+        Payload::Encoded(bytes) => {
+            let capture = embedder.decode(bytes)?;
+            let kept = keep_photo.then(|| copy(&capture, bytes)).transpose()?;
+            (embedder.embed_capture(&capture, threads)?, kept.flatten())
+        }
+        Payload::Decoded(image) => {
+            let kept = keep_photo.then(|| preprocess::keep(image, &[], KEPT_PHOTO_BYTES));
+            (embedder.embed(image, threads)?, kept.transpose()?.flatten())
+        }
+    };
     Ok(NewSample {
         sample: Sample {
             label: naming.label,

@@ -60,8 +60,12 @@ impl Card {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.script);
-        command.arg("--package").arg(&self.package);
+        // Not by itself: a copy that another thread's child still holds open for writing cannot be run.
+        let mut command = Command::new("bash");
+        command
+            .arg(&self.script)
+            .arg("--package")
+            .arg(&self.package);
         command.args(args).arg(&self.boot);
         command
     }
@@ -342,12 +346,11 @@ fn first_boot(card: &Card, failing: &str) -> String {
     for name in ["dpkg", "install", "runuser", "systemctl", "sync"] {
         let tool = tools.join(name);
         let code = i32::from(name == failing);
-        fs::write(
-            &tool,
-            format!("#!/bin/sh\necho {name} \"$@\"\nexit {code}\n"),
-        )
-        .unwrap();
-        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\necho {name} \"$@\"\nexit {code}\n");
+        // By a process of its own, so that no other thread's child holds it open for writing when it is run.
+        let mut write = Command::new("sh");
+        write.args(["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh"]);
+        assert_eq!(ran(write.arg(text).arg(&tool)).code, 0);
     }
     let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
     let script = card.boot.join("fieldhead/firstboot");

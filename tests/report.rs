@@ -315,7 +315,7 @@ fn photos_of_none_of_the_classes_are_judged_by_whether_they_are_called_unknown()
     assert_eq!(number("n"), 3.0);
     assert!((number("share") - number("called_unknown") / 3.0).abs() < 1e-6);
     assert!(number("auroc") > 0.5, "{strangers}");
-    let told = "3 photos of none of the classes: ";
+    let told = "3 samples of none of the classes: ";
     assert!(bench.ok(&words).stdout.contains(told));
     assert!(
         fs::read_to_string(bench.path("page.html"))

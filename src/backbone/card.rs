@@ -5,6 +5,7 @@
 
 use super::BackboneError;
 use crate::features::{Hash, MAX_WIDTH};
+use crate::preprocess::Modality;
 use serde::Deserialize;
 
 /// The longest card read. The cards in `models/` have about 4 KiB.
@@ -43,7 +44,8 @@ struct RawModel {
     macs: u64,
 }
 
-/// The network's input: one RGB picture, uint8, `[1, 3, height, width]`.
+/// The network's input: one RGB picture, uint8, `[1, 3, height, width]`. Of a backbone of windows, which is no network, `height` is the
+/// number of channels, and `width` is 0.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Input {
     pub name: String,
@@ -86,6 +88,7 @@ pub struct Card {
     pub trained_on: String,
     /// Top-1 accuracy its authors published for the network it was made from, 0 to 1.
     pub published_top1: Option<f64>,
+    pub modality: Modality,
     /// File name of the ONNX model inside the backbone's folder.
     pub file: String,
     pub sha256: Hash,
@@ -147,6 +150,7 @@ impl Card {
             licence: raw.licence,
             trained_on: raw.trained_on,
             published_top1: raw.published_top1,
+            modality: Modality::Picture,
             file: raw.model.file,
             model_bytes: raw.model.bytes,
             macs: raw.model.macs,

@@ -1,9 +1,11 @@
-//! Where backbones are: built into the binary, in a folder named outright, or on the search path.
+//! Where backbones are: built into the binary, in a folder named outright, or on the search path. Those of windows are formulas, and
+//! there for every number of channels.
 //!
 //! Owns: turning a name or a folder into a checked card and the bytes of its model. Does not own: running it.
 
 use super::card::{Card, MAX_CARD_BYTES, MAX_MODEL_BYTES};
-use super::{BackboneError, hex};
+use super::{BackboneError, hex, window};
+use crate::preprocess::Modality;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::fs::{self, File};
@@ -53,6 +55,9 @@ pub fn find(name_or_dir: &str, search: &[PathBuf]) -> Result<Found, BackboneErro
     if name_or_dir == DEFAULT {
         return built_in();
     }
+    if let Some(channels) = window::channels_of(name_or_dir) {
+        return Ok(of_windows(channels));
+    }
     let folder = search
         .iter()
         .map(|root| root.join(name_or_dir))
@@ -70,9 +75,10 @@ pub fn find(name_or_dir: &str, search: &[PathBuf]) -> Result<Found, BackboneErro
     }
 }
 
-/// Every backbone that can be found, the built-in one first, then by name. Folders with a bad card are left out.
+/// Every backbone that can be found, the built-in ones first, then by name. Folders with a bad card are left out, and of those of
+/// windows all but the first.
 pub fn installed(search: &[PathBuf]) -> Vec<Found> {
-    let mut found: Vec<Found> = built_in().into_iter().collect();
+    let mut found: Vec<Found> = built_in().into_iter().chain([of_windows(1)]).collect();
     for root in search {
         let Ok(entries) = fs::read_dir(root) else {
             continue;
@@ -90,12 +96,27 @@ pub fn installed(search: &[PathBuf]) -> Vec<Found> {
     found
 }
 
-/// The backbone inside the binary.
+/// The backbone of pictures inside the binary.
 pub fn built_in() -> Result<Found, BackboneError> {
     Ok(Found {
         card: Card::parse(DEFAULT_CARD)?,
         folder: None,
     })
+}
+
+/// The name of the backbone inside the binary that takes such files.
+pub fn built_in_for(modality: Modality) -> String {
+    match modality {
+        Modality::Picture => DEFAULT.into(),
+        Modality::Window { channels } => of_windows(channels).card.name,
+    }
+}
+
+fn of_windows(channels: usize) -> Found {
+    Found {
+        card: window::card(channels),
+        folder: None,
+    }
 }
 
 fn open(folder: &Path) -> Result<Found, BackboneError> {

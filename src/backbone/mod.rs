@@ -1,9 +1,10 @@
-//! The backbone: a frozen, quantized network that turns a picture into features.
+//! The backbone: a frozen, quantized network that turns a picture into features, or formulas that do so with a sensor's window.
 //!
-//! Owns: finding a backbone ([`find`]), its card ([`card`]), loading it and running one inference ([`Backbone`]). Does not own:
-//! how a picture is fitted to the input (`preprocess`), or what is learned from the features (`head`).
+//! Owns: finding a backbone ([`find`]), its card ([`card`]), loading it and running one inference ([`Backbone`]), what is told of windows
+//! ([`window`]). Does not own: how a picture is fitted to the input (`preprocess`), or what is learned from the features (`head`).
 //!
-//! The one interface the other rooms see is [`Backbone::load`] and [`Backbone::embed`]: u8 pixels in, pooled outputs out. Inside,
+//! The one interface the other rooms see is [`Backbone::load`] and [`Backbone::outputs`]: u8 pixels in, pooled outputs out
+//! ([`Backbone::describe`] for windows). Inside,
 //! `onnx` reads the file, `lower` turns it into integer steps, `program` runs them with the processor's `kernels`, and `graph`
 //! falls back on tract's float operators where a model cannot be lowered.
 //! Invariants: the model that runs is, byte for byte, the one its card names; a lowered one gives the same features, bit for bit,
@@ -18,6 +19,7 @@ mod kernels;
 mod lower;
 mod onnx;
 mod program;
+mod window;
 
 pub use card::Card;
 pub use find::{DEFAULT, Found};
@@ -25,7 +27,8 @@ pub use find::{DEFAULT, Found};
 pub(crate) use kernels::gang;
 
 use crate::features::{FeatureError, FeatureSet, Hash, Recipe, join};
-use crate::preprocess::{Fit, View};
+use crate::preprocess::window::Window;
+use crate::preprocess::{Fit, Modality, View};
 use std::path::PathBuf;
 
 /// What can go wrong with a backbone.
@@ -58,6 +61,8 @@ pub enum BackboneError {
     Load { name: String, what: String },
     #[error("the backbone failed on a picture: {what}")]
     Run { what: String },
+    #[error("the backbone '{name}' takes {takes}; name another with --backbone")]
+    Takes { name: String, takes: Modality },
     #[error(transparent)]
     Features(#[from] FeatureError),
 }
@@ -66,7 +71,8 @@ pub enum BackboneError {
 pub struct Backbone {
     card: Card,
     set: FeatureSet,
-    graph: graph::Graph,
+    /// `None` where formulas take its place.
+    network: Option<graph::Graph>,
 }
 
 impl Backbone {
@@ -80,8 +86,15 @@ impl Backbone {
         kernel
             .map_or(Ok(()), graph::check_kernel)
             .map_err(BackboneError::Kernel)?;
-        let model = found.read_model()?;
         let card = found.card.clone();
+        if card.modality != Modality::Picture {
+            return Ok(Backbone {
+                card,
+                set,
+                network: None,
+            });
+        }
+        let model = found.read_model()?;
         let outputs = match set {
             FeatureSet::Final => &card.outputs[..1],
             FeatureSet::Multi => &card.outputs[..],
@@ -92,7 +105,11 @@ impl Backbone {
                 what,
             }
         })?;
-        Ok(Backbone { card, set, graph })
+        Ok(Backbone {
+            card,
+            set,
+            network: Some(graph),
+        })
     }
 
     pub fn card(&self) -> &Card {
@@ -106,20 +123,50 @@ impl Backbone {
 
     /// Name of the arithmetic that runs it, for reports.
     pub fn kernel(&self) -> &'static str {
-        self.graph.kernel()
+        let network = self.network.as_ref();
+        network.map_or("formulas", graph::Graph::kernel)
     }
 
     /// Nodes of the model that run as float operators, each with the reason; none when all of it runs in integers.
     pub fn left_in_floats(&self) -> &[String] {
-        self.graph.left()
+        self.network.as_ref().map_or(&[], graph::Graph::left)
     }
 
     /// The pooled outputs of one picture, the final one first: `pixels` is `[height, width, 3]` RGB of the card's input size.
     /// `threads` of the pool share the work; give 1 where the pictures themselves are shared out.
     pub fn outputs(&self, pixels: &[u8], threads: usize) -> Result<Vec<Vec<f32>>, BackboneError> {
-        self.graph
-            .run(pixels, threads, &mut |_| ())
-            .map_err(|what| BackboneError::Run { what })
+        self.run(pixels, threads, &mut |_| ())
+    }
+
+    fn run(
+        &self,
+        pixels: &[u8],
+        threads: usize,
+        done: &mut (dyn FnMut(usize) + Send),
+    ) -> Result<Vec<Vec<f32>>, BackboneError> {
+        let network = self.network.as_ref().ok_or_else(|| self.other())?;
+        let run = network.run(pixels, threads, done);
+        run.map_err(|what| BackboneError::Run { what })
+    }
+
+    /// The outputs of one window of the card's channels, the final one first.
+    pub fn describe(&self, window: &Window) -> Result<Vec<Vec<f32>>, BackboneError> {
+        let channels = window.channels();
+        match self.card.modality {
+            Modality::Window { channels: its } if its == channels => window::outputs(window),
+            _ => Err(self.other()),
+        }
+    }
+
+    fn other(&self) -> BackboneError {
+        BackboneError::Takes {
+            name: self.card.name.clone(),
+            takes: self.card.modality,
+        }
+    }
+
+    fn program(&self) -> Option<&program::Program> {
+        self.network.as_ref().and_then(graph::Graph::program)
     }
 
     /// The feature vector of one picture, on all threads of the pool.
@@ -134,7 +181,7 @@ impl Backbone {
 
     /// The operators that [`Backbone::watch`] tells of, in their order; none where floats run.
     pub fn operators(&self) -> Vec<Operator> {
-        let steps = self.graph.program().map_or(&[][..], |p| &p.steps);
+        let steps = self.program().map_or(&[][..], |p| &p.steps);
         let operator = |named: &program::Named| Operator {
             name: named.name.clone(),
             kind: named.step.kind(),
@@ -150,20 +197,19 @@ impl Backbone {
         threads: usize,
         done: &mut (dyn FnMut(usize) + Send),
     ) -> Result<(), BackboneError> {
-        let run = self.graph.run(pixels, threads, done);
-        run.map(|_| ()).map_err(|what| BackboneError::Run { what })
+        self.run(pixels, threads, done).map(|_| ())
     }
 
     /// Runs the kernel's innermost instruction `rounds` times, on registers alone, and gives the number of multiply-accumulates:
     /// what a second of it does is the most that this processor can do. 0 where floats run.
     pub fn peak(&self, rounds: usize) -> u64 {
-        let program = self.graph.program();
+        let program = self.program();
         program.map_or(0, |program| program.kernel.peak(rounds))
     }
 
     /// Bytes of packed weights and of the buffers of one inference; the size of the file where floats run.
     pub fn memory_bytes(&self) -> usize {
-        let program = self.graph.program();
+        let program = self.program();
         program.map_or(self.card.model_bytes as usize, program::Program::bytes)
     }
 

@@ -19,7 +19,7 @@ macro_rules! sources {
   command:PROGRAM …  a program that writes JPEG pictures on its standard output
   command,format=F,width=W,height=H:PROGRAM …
                      a program that writes raw frames
-  file:PATH          a photo, or a folder of photos
+  file:PATH          a photo or a window of a sensor, or a folder of them
   line:SEED[,light=evening][,part=gear]
                      the simulated line\n\n"
     };
@@ -65,13 +65,13 @@ pub enum Verb {
     Demo(Demo),
     /// Take in labelled samples
     #[command(
-        after_help = concat!(sources!(), "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27")
+        after_help = concat!(sources!(), "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --from gestures\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27")
     )]
     Collect(Collect),
     /// Train a head on the samples of the field
     #[command(after_help = "Example: fieldhead train --head softmax")]
     Train(Train),
-    /// Measure the head on a folder of labelled photos that it has not seen
+    /// Measure the head on a folder of labelled samples that it has not seen
     #[command(
         after_help = "Examples:\n  fieldhead eval --from photos/val --json\n  fieldhead eval --from photos/val --html report.html"
     )]
@@ -113,7 +113,7 @@ pub enum Verb {
     /// Take in a head from a file
     #[command(after_help = "Example: fieldhead import birds.fhead")]
     Import(File),
-    /// Write the features of a folder of labelled photos for numpy
+    /// Write the features of a folder of labelled samples for numpy
     #[command(after_help = "Example: fieldhead features --from photos --out photos.npz")]
     Features(Features),
     /// Measure accuracy by the number of samples a class
@@ -154,7 +154,8 @@ pub struct Demo {
 
 #[derive(Debug, ClapArgs)]
 pub struct Collect {
-    /// Folder of classes: DIR/<label>/<photo>
+    /// Folder of classes: DIR/<label>/<file>, photos (JPEG, PNG) or windows of a sensor (CSV with a row a time step and a column a
+    /// channel, or raw little-endian .f32)
     #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present_any = ["label", "buttons", "source"])]
     pub from: Option<PathBuf>,
     /// With --from: what in a file's name tells its capture burst (first group, or the whole match)
@@ -206,7 +207,7 @@ pub struct Train {
 
 #[derive(Debug, ClapArgs)]
 pub struct Eval {
-    /// Folder of classes: DIR/<label>/<photo>; in DIR/unknown photos of none of them, judged by whether they are called unknown
+    /// Folder of classes: DIR/<label>/<file>; in DIR/unknown what is of none of them, judged by whether it is called unknown
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
     /// Write a page to look at: confusion, calibration, the worst mistakes, a map
@@ -217,7 +218,7 @@ pub struct Eval {
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("wires").args(["lamps", "wrong"]).multiple(true))]
 pub struct Predict {
-    /// Photos, or folders of photos
+    /// Photos or windows of a sensor, or folders of them
     #[arg(
         value_name = "PATH",
         required_unless_present = "source",
@@ -253,7 +254,7 @@ pub struct Correct {
     /// What it really is
     #[arg(long)]
     pub label: String,
-    /// The photo that was taken for something else
+    /// The photo or window that was taken for something else
     #[arg(
         value_name = "PATH",
         required_unless_present = "sample",
@@ -320,7 +321,7 @@ pub struct File {
 
 #[derive(Debug, ClapArgs)]
 pub struct Features {
-    /// Folder of classes: DIR/<label>/<photo>
+    /// Folder of classes: DIR/<label>/<file>
     #[arg(long, value_name = "DIR")]
     pub from: PathBuf,
     /// Where to write the .npz file

@@ -3,12 +3,13 @@
 use super::args::Backbones;
 use super::context::Context;
 use super::embed;
+use super::example::Example;
 use super::output::{count, ends, fit, have, ms_since, range, round};
 use anyhow::Result;
-use fieldhead::backbone::{Backbone, Found, hex, recipe};
+use fieldhead::backbone::{Found, hex, recipe};
 use fieldhead::learn::metrics::Interval;
 use fieldhead::learn::{self, Choice, LearnError, select, transfer};
-use fieldhead::pipeline::{self, PipelineError};
+use fieldhead::pipeline::{self, Embedder, PipelineError};
 use fieldhead::store::Store;
 use serde_json::json;
 use std::time::Instant;
@@ -36,6 +37,7 @@ fn list(context: &Context) -> Result<()> {
         let width_multi: usize = card.outputs.iter().map(|o| o.width).sum();
         context.out.json(&json!({
             "name": card.name,
+            "takes": card.modality.to_string(),
             "description": card.description,
             "licence": card.licence,
             "trained_on": card.trained_on,
@@ -80,7 +82,13 @@ const BEYOND_CHANCE: f64 = 2.0;
 fn rank(context: &Context) -> Result<()> {
     let store = context.open_to_look()?;
     let (mut ranked, mut unseen) = (Vec::new(), Vec::new());
-    for found in context.installed()? {
+    let settled = context.found()?;
+    let mut installed = context.installed()?;
+    installed.retain(|found| found.card.modality == settled.card.modality);
+    if installed.is_empty() {
+        installed.push(settled);
+    }
+    for found in installed {
         let name = found.card.name.clone();
         match score(context, &store, found) {
             Ok(one) => ranked.push(one),
@@ -128,20 +136,20 @@ fn score(context: &Context, store: &Store, found: Found) -> Result<Ranked, Pipel
         interval: cv.balanced_accuracy_95,
         judges: cv.n,
         h_score: transfer::h_score(&set.samples)?,
-        ms: median_ms(backbone, context.threads)?,
+        ms: median_ms(&embedder, context.threads)?,
         memory_bytes: backbone.memory_bytes(),
         found,
     })
 }
 
-/// Time of one inference; what the picture shows does not matter.
-fn median_ms(backbone: &Backbone, threads: usize) -> Result<f64, PipelineError> {
-    let input = &backbone.card().input;
-    let picture = vec![128; (input.height * input.width * input.channels) as usize];
+/// Time of one inference; what is looked at does not matter.
+fn median_ms(embedder: &Embedder, threads: usize) -> Result<f64, PipelineError> {
+    let backbone = embedder.backbone();
+    let example = Example::of(backbone, embedder.recipe())?;
     let mut times = Vec::new();
     for _ in 0..RUNS {
         let start = Instant::now();
-        backbone.embed_on(&picture, threads)?;
+        example.run(backbone, threads)?;
         times.push(ms_since(start));
     }
     times.sort_by(f64::total_cmp);
@@ -199,7 +207,7 @@ fn recommendation(ranked: &[Ranked]) -> Option<String> {
     };
     Some(format!(
         "Take {name}: by cross-validation over bursts it is {:.1} points more accurate on these {} samples than {}{chance}, and takes \
-         {:.1} ms a picture against {:.1}: `fieldhead --backbone {name} train`",
+         {:.1} ms an inference against {:.1}: `fieldhead --backbone {name} train`",
         100.0 * (best.accuracy - second.accuracy),
         best.judges,
         second.found.card.name,

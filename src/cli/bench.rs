@@ -2,14 +2,13 @@
 
 use super::args::Bench;
 use super::context::{Context, in_floats, now_us};
+use super::example::Example;
 use super::output::{count, ms_since, round};
 use anyhow::Result;
 use fieldhead::backbone::Operator;
 use fieldhead::features::Recipe;
 use fieldhead::head::{Request, Samples};
 use fieldhead::pipeline::{self, Embedder, Naming, TrainingSet};
-use fieldhead::preprocess::{self, Fit};
-use fieldhead::source::line::{Light, Line};
 use fieldhead::store::{NewSample, Origin, Sample, Store};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -66,7 +65,7 @@ pub fn run(context: &Context, options: &Bench) -> Result<()> {
     let mut lines = vec![
         ("backbone loaded", format!("{load_ms:.1} ms")),
         (
-            "one picture",
+            "one inference",
             format!(
                 "{:.2} ms (best {:.2}), {kernel}, {}",
                 inference.median_ms,
@@ -74,8 +73,10 @@ pub fn run(context: &Context, options: &Bench) -> Result<()> {
                 count(context.threads, "thread")
             ),
         ),
-        ("arithmetic", arithmetic(gmac_s, share)),
     ];
+    if macs > 0 {
+        lines.push(("arithmetic", arithmetic(gmac_s, share)));
+    }
     for (kind, us) in inference.by_kind() {
         lines.push(("", format!("{kind:12} {us:8.0} µs")));
     }
@@ -127,18 +128,16 @@ struct Inference {
 
 impl Inference {
     fn measure(context: &Context, embedder: &Embedder, runs: u32) -> Result<Inference> {
-        let (_, image) = Line::new(1, Light::day()).next();
-        let view = &embedder.recipe().view;
-        let pixels = preprocess::fit_to(&image, Fit::Squash, view.width, view.height, view.pad)?;
         let backbone = embedder.backbone();
+        let example = Example::of(backbone, embedder.recipe())?;
         // The first runs find their memory and wake the processor.
         for _ in 0..3 {
-            backbone.embed_on(&pixels, context.threads)?;
+            example.run(backbone, context.threads)?;
         }
         let mut whole = Vec::new();
         for _ in 0..runs {
             let start = Instant::now();
-            backbone.embed_on(&pixels, context.threads)?;
+            example.run(backbone, context.threads)?;
             whole.push(ms_since(start));
         }
         whole.sort_by(f64::total_cmp);
@@ -146,7 +145,7 @@ impl Inference {
         let mut times = vec![Vec::new(); operators.len()];
         for _ in 0..runs {
             let mut last = Instant::now();
-            backbone.watch(&pixels, context.threads, &mut |index| {
+            example.watch(backbone, context.threads, &mut |index| {
                 times[index].push(ms_since(last) * 1e3);
                 last = Instant::now();
             })?;

@@ -10,7 +10,7 @@ use anyhow::Result;
 use fieldhead::features::Hash;
 use fieldhead::label;
 use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
-use fieldhead::preprocess::{self, augment};
+use fieldhead::preprocess::{self, Modality, augment};
 use fieldhead::random::SplitMix64;
 use fieldhead::source::folder::{self, Labelled, Skipped};
 use fieldhead::source::{self, Frame, Opened, Payload, Source};
@@ -21,7 +21,7 @@ use regex::Regex;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub fn run(context: &Context, options: &Collect) -> Result<()> {
     let mut tally = Tally::default();
@@ -32,6 +32,7 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
             match source::open(source, &context.clock)? {
                 Opened::Files(mut paths) => {
                     paths.truncate(limit(options.count));
+                    let context = &context.suited(paths.iter().map(PathBuf::as_path))?;
                     let files = paths.into_iter().map(|path| Labelled {
                         label: label.clone(),
                         path,
@@ -130,6 +131,7 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
         .transpose()
         .map_err(|e| Usage(format!("--burst-regex: {e}")))?;
     let mut scanned = folder::scan(dir)?;
+    let context = &context.suited(scanned.paths())?;
     for skipped in scanned.skipped.iter().chain(&not_new(&mut scanned.files)) {
         tally.skip(context, skipped)?;
     }
@@ -140,7 +142,7 @@ fn from_folder(context: &Context, options: &Collect, dir: &Path, tally: &mut Tal
             .any(|file| regex.is_match(&name_of(file)))
     {
         context.out.note(format!(
-            "--burst-regex '{regex}' matches no file name in {}, so each photo is its own burst",
+            "--burst-regex '{regex}' matches no file name in {}, so each file is its own burst",
             dir.display()
         ));
     }
@@ -177,9 +179,15 @@ fn from_files(
     copies: u8,
     tally: &mut Tally,
 ) -> Result<()> {
+    let embedder = &context.embedder()?;
+    let takes = embedder.backbone().card().modality;
+    if copies > 0 && takes != Modality::Picture {
+        let what = format!("--augment changes photos, and these are {takes}; leave it out");
+        return Err(Usage(what).into());
+    }
     let taking = Taking {
         context,
-        embedder: &context.embedder()?,
+        embedder,
         burst,
         copies,
     };
@@ -236,7 +244,7 @@ impl Taking<'_> {
         for (file, outcome) in chunk.iter().zip(outcomes) {
             let reason = match outcome {
                 Outcome::New(samples) if samples.iter().any(|sample| twin(&new, sample)) => {
-                    "the same photo stands in this folder twice".to_owned()
+                    "the same file stands in this folder twice".to_owned()
                 }
                 Outcome::New(samples) => {
                     new.extend(samples);

@@ -1,21 +1,26 @@
 //! What every verb starts from: the field folder, its settings, the backbone.
 
 use super::args::Common;
+use super::exit::Usage;
 use super::output::Output;
 use anyhow::Result;
 use fieldhead::backbone::{self, Backbone, Found, find};
-use fieldhead::config::Settings;
+use fieldhead::config::{FILE_NAME, Settings};
 use fieldhead::features::{FeatureSet, Recipe};
 use fieldhead::head::Request;
 use fieldhead::pipeline::{self, Embedder, PipelineError};
-use fieldhead::preprocess::Fit;
-use fieldhead::source::Clock;
+use fieldhead::preprocess::{Fit, Modality};
+use fieldhead::source::{Clock, folder};
 use fieldhead::store::{Store, StoreError};
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+/// The most files of a folder that are looked at to tell what it holds.
+const LOOKED_AT: usize = 16;
+
+#[derive(Clone)]
 pub struct Context {
     pub folder: PathBuf,
     pub settings: Settings,
@@ -67,6 +72,30 @@ impl Context {
         })
     }
 
+    /// This context for a new field of such files: where nothing names a backbone, by the built-in one that takes them.
+    pub fn suited<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Result<Context> {
+        match self.folder.join(FILE_NAME).exists() {
+            true => Ok(self.clone()),
+            false => self.suited_anyway(files),
+        }
+    }
+
+    /// This context for such files, whatever the field holds: where the command line names no backbone, and that of the settings takes
+    /// something else, by the built-in one that takes them.
+    pub fn suited_anyway<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Result<Context> {
+        let mut context = self.clone();
+        if self.asked.is_some() {
+            return Ok(context);
+        }
+        let kind = |path: &Path| Modality::of(&folder::read(path).ok()?);
+        if let Some(kind) = files.take(LOOKED_AT).find_map(kind)
+            && self.found()?.card.modality != kind
+        {
+            context.settings.backbone = find::built_in_for(kind);
+        }
+        Ok(context)
+    }
+
     /// The backbone of the settings or of the command line.
     pub fn found(&self) -> Result<Found> {
         Ok(find::find(&self.settings.backbone, &self.search)?)
@@ -93,20 +122,22 @@ impl Context {
     /// The recipes that the settings leave to choose from, first the one that is taken without evidence.
     pub fn candidates(&self) -> Result<Vec<Recipe>> {
         let card = self.found()?.card;
-        let of = |fit, set| backbone::recipe(&card, fit, set);
-        Ok(pipeline::candidates(
-            of,
-            self.settings.fit,
-            self.settings.features,
-        ))
+        if let (Modality::Window { .. }, Some(fit)) = (card.modality, self.settings.fit) {
+            let name = &card.name;
+            let what = format!(
+                "{name} sees windows in one way, and fit {fit} is for pictures; leave --fit out"
+            );
+            return Err(Usage(what).into());
+        }
+        let Settings { fit, features, .. } = self.settings;
+        Ok(pipeline::candidates_for(&card, fit, features))
     }
 
     /// The recipes that a head was chosen from, when it was trained by `request` and sees by `recipe`.
     pub fn candidates_for(&self, recipe: &Recipe, request: &Request) -> Result<Vec<Recipe>> {
         self.check_asked(recipe)?;
         let card = self.found_for(recipe)?.card;
-        let of = |fit, set| backbone::recipe(&card, fit, set);
-        Ok(pipeline::candidates(of, request.fit, request.set))
+        Ok(pipeline::candidates_for(&card, request.fit, request.set))
     }
 
     /// The embedder that a head needs.
@@ -151,6 +182,7 @@ impl Context {
         find::installed(&self.search)
             .into_iter()
             .chain(find::find(&self.settings.backbone, &self.search))
+            .chain(find::find(&recipe.backbone, &self.search))
             .find(|found| found.card.sha256 == recipe.backbone_hash)
             .ok_or_else(|| PipelineError::NotInstalled {
                 backbone: recipe.backbone.clone(),

@@ -1,11 +1,10 @@
-//! Embedding many photos at once, with a progress bar: shared by collect, eval, features, fewshot and train.
+//! Embedding many photos or windows at once, with a progress bar: shared by collect, eval, features, fewshot and train.
 
 use super::context::Context;
 use super::exit::BadInput;
 use anyhow::Result;
 use fieldhead::features::Recipe;
 use fieldhead::pipeline::{Embedder, Photos, PipelineError};
-use fieldhead::preprocess;
 use fieldhead::source::SourceError;
 use fieldhead::source::folder::{self, Labelled, Skipped};
 use rayon::prelude::*;
@@ -21,6 +20,8 @@ pub struct EmbeddedTree {
     pub files: Vec<Labelled>,
     pub features: Vec<Vec<f32>>,
     pub skipped: Vec<Skipped>,
+    /// What one of them is called.
+    pub noun: &'static str,
     /// Mean time a photo from file to features, in ms.
     pub ms_per_sample: f64,
 }
@@ -50,8 +51,9 @@ fn file(
     path: &Path,
 ) -> Result<(Vec<Vec<f32>>, f64), FileError> {
     let start = Instant::now();
-    let image = preprocess::decode(&folder::read(path)?).map_err(PipelineError::from)?;
-    let vectors = embedder.embed_as(&image, recipes, 1)?;
+    let capture = embedder.decode(&folder::read(path)?);
+    let capture = capture.map_err(PipelineError::from)?;
+    let vectors = embedder.embed_capture_as(&capture, recipes, 1)?;
     Ok((vectors, super::output::ms_since(start)))
 }
 
@@ -102,9 +104,10 @@ pub fn trees(
     for skipped in &scanned.skipped {
         context.out.note(skipped_line(skipped));
     }
+    let noun = embedder.backbone().card().modality.noun();
     if files.is_empty() {
         return Err(BadInput(format!(
-            "no photo in {} could be read; the lines above say why",
+            "no {noun} in {} could be read; the lines above say why",
             dir.display()
         ))
         .into());
@@ -113,6 +116,7 @@ pub fn trees(
         files: files.clone(),
         features,
         skipped: scanned.skipped.clone(),
+        noun,
         ms_per_sample: ms_total / files.len() as f64,
     };
     Ok(features.into_iter().map(tree).collect())
@@ -134,8 +138,8 @@ pub fn photos(
     let vectors = photos
         .par_iter()
         .map(|(_, bytes)| {
-            let decoded = preprocess::decode(bytes)?;
-            let features = embedder.embed_as(&decoded, recipes, 1);
+            let capture = embedder.decode(bytes)?;
+            let features = embedder.embed_capture_as(&capture, recipes, 1);
             bar.inc(1);
             features
         })

@@ -83,12 +83,13 @@ pub fn unlearned(labels: &[String], tree: &EmbeddedTree) -> usize {
 }
 
 /// Says of photos of classes that were never learned what they do to the figures, and what else may help.
-pub fn note_unlearned(context: &Context, unlearned: usize, n: usize, help: &str) {
+pub fn note_unlearned(context: &Context, unlearned: usize, tree: &EmbeddedTree, help: &str) {
+    let (n, noun) = (tree.files.len(), tree.noun);
     if unlearned > 0 {
         context.out.note(format!(
             "{unlearned} of the {} {} of classes that were never learned, and no answer on them can be right: compare the names of the \
              folders, and see `fieldhead class`{help}",
-            count(n, "photo"),
+            count(n, noun),
             are(unlearned)
         ));
     }
@@ -102,6 +103,8 @@ pub struct Judged {
     /// How many it called unknown.
     unknown: usize,
     pub calibration_error: f64,
+    /// What one of the files is called.
+    pub noun: &'static str,
     sets: Vec<Sets>,
 }
 
@@ -149,6 +152,7 @@ pub fn judge(learned: &Learned, tree: &EmbeddedTree) -> Result<Judged> {
     }
     let pairs: Vec<(usize, usize)> = answers.iter().map(|a| (a.truth, a.given)).collect();
     Ok(Judged {
+        noun: tree.noun,
         confusion: Confusion::new(labels, &pairs),
         unknown: answers.iter().filter(|answer| answer.unknown).count(),
         calibration_error: expected_calibration_error(&confidences(&answers)),
@@ -217,9 +221,10 @@ fn report(
         ))?;
     }
     context.out.line(format!(
-        "head version {version}; {unknown} called unknown; {} skipped; {:.1} ms a photo",
+        "head version {version}; {unknown} called unknown; {} skipped; {:.1} ms a {}",
         skipped.len(),
-        tree.ms_per_sample
+        tree.ms_per_sample,
+        tree.noun
     ))?;
     if let Some(strangers) = strangers {
         context.out.line(strangers.words())?;
@@ -234,12 +239,12 @@ fn report(
         context.out.line(format!("page written to {path}"))?;
     }
     let help = "; what is of none of the classes belongs in a folder named unknown";
-    note_unlearned(context, unlearned, n, help);
+    note_unlearned(context, unlearned, tree, help);
     if known > 0 {
         context.out.note(format!(
             "{known} of the {} {} of this field, and a head does better on what it learned from than on anything new: these figures are \
              too high",
-            count(n, "photo"),
+            count(n, tree.noun),
             are_samples(known)
         ));
     }

@@ -7,12 +7,13 @@ use super::export::{target, write_whole};
 use super::output::count;
 use anyhow::Result;
 use fieldhead::features::npz::{self, Table};
-use fieldhead::source::folder::Labelled;
+use fieldhead::source::folder::{self, Labelled};
 use serde_json::json;
 
 pub fn run(context: &Context, options: &Features) -> Result<()> {
     // Refused before the work, not after it.
     target(&options.out)?;
+    let context = &context.suited_anyway(folder::scan(&options.from)?.paths())?;
     let embedder = context.embedder()?;
     let tree = embed::tree(context, &embedder, &options.from)?;
     let width = embedder.recipe().width as usize;

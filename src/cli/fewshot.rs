@@ -1,4 +1,4 @@
-//! `fewshot`: accuracy by the number of labelled samples a class, on folders of photos or on features of any origin.
+//! `fewshot`: accuracy by the number of labelled samples a class, on folders of photos or windows, or on features of any origin.
 
 use super::args::{Choice, Fewshot, Shots};
 use super::context::Context;
@@ -57,9 +57,9 @@ pub fn run(context: &Context, options: &Fewshot) -> Result<()> {
     }
     bar.finish_and_clear();
     let test = &task.test[0];
-    report(context, &rows, test.files.len())?;
+    report(context, &rows, test)?;
     let unlearned = eval::unlearned(task.samples[0].names(), test);
-    eval::note_unlearned(context, unlearned, test.files.len(), "");
+    eval::note_unlearned(context, unlearned, test, "");
     Ok(())
 }
 
@@ -107,6 +107,7 @@ fn is_npz(path: &Path) -> bool {
 }
 
 fn folders(context: &Context, options: &Fewshot) -> Result<Task> {
+    let context = &context.suited_anyway(folder::scan(&options.train)?.paths())?;
     let recipes = context.candidates()?;
     let fullest = recipes.iter().max_by_key(|recipe| recipe.width);
     let embedder = match fullest {
@@ -162,6 +163,7 @@ fn tables(train: &Path, test: &Path) -> Result<Task> {
                 .map(Vec::from)
                 .collect(),
             skipped: Vec::new(),
+            noun: "row",
             ms_per_sample: 0.0,
         }],
     })
@@ -247,7 +249,8 @@ fn mean_recalls(draws: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
     classes.map(|(class, &(_, n))| (mean(class), n)).collect()
 }
 
-fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
+fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
+    let n_test = test.files.len();
     let results: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -291,7 +294,7 @@ fn report(context: &Context, rows: &[Row], n_test: usize) -> Result<()> {
     }
     context.out.line(format!(
         "judged by n = {}: 95 % is for the choice of these, ± std for that of the shots",
-        count(n_test, "photo")
+        count(n_test, test.noun)
     ))?;
     let short = |row: &&Row| matches!(row.shots, Shots::Each(shots) if shots > row.drawn);
     if let Some(row) = rows.iter().find(short) {

@@ -14,6 +14,7 @@ mod context;
 mod demo;
 mod embed;
 mod eval;
+mod example;
 mod exit;
 mod export;
 mod features;

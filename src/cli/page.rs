@@ -82,7 +82,7 @@ fn opening(about: &About, tree: &EmbeddedTree, folder: &str) -> String {
     let mut html = format!(
         "<header>\n<h1>How well it knows <bdi>{folder}</bdi></h1>\n<p class=\"quiet\">{} judged by head version {}: {} on {}, \
          {}, {}; learned from {} of {}</p>\n",
-        count(tree.files.len(), "photo"),
+        count(tree.files.len(), tree.noun),
         about.version,
         learned.settings.kind,
         escape(&recipe.backbone),
@@ -93,9 +93,10 @@ fn opening(about: &About, tree: &EmbeddedTree, folder: &str) -> String {
     );
     if about.known > 0 {
         html.push_str(&format!(
-            "<p class=\"warning\">{} of these photos {} of the field, and a head does better on what it learned from than on \
+            "<p class=\"warning\">{} of these {}s {} of the field, and a head does better on what it learned from than on \
              anything new: the figures below are too high.</p>\n",
             about.known,
+            tree.noun,
             are_samples(about.known)
         ));
     }
@@ -147,7 +148,7 @@ fn tiles(judged: &Judged) -> String {
             "Called unknown",
             &unknown.to_string(),
             "",
-            &format!("of {}", count(judged.answers.len(), "photo")),
+            &format!("of {}", count(judged.answers.len(), judged.noun)),
         ),
         "</section>\n".to_owned(),
     ]
@@ -168,8 +169,11 @@ fn confusion(judged: &Judged) -> String {
     section(
         "What is taken for what",
         &figures::confusion(&judged.confusion),
-        "A row is what the photos show, a column what the head says. The stronger the colour, the larger the share of the row: blue \
-         is right, orange is wrong.",
+        &format!(
+            "A row is what the {}s show, a column what the head says. The stronger the colour, the larger the share of the row: blue is \
+             right, orange is wrong.",
+            judged.noun
+        ),
     )
 }
 
@@ -234,17 +238,17 @@ fn samples(about: &About, tree: &EmbeddedTree, judged: &Judged) -> Result<String
         true => format!(
             " {} of {} {} drawn.",
             rows.len(),
-            count(judged.answers.len(), "photo"),
+            count(judged.answers.len(), judged.noun),
             are(rows.len())
         ),
         false => String::new(),
     };
     let explained = map.explained.iter().sum::<f64>() * 100.0;
     Ok(section(
-        "A map of the photos",
+        &format!("A map of the {}s", judged.noun),
         &(figures::map(&dots, &map.explained) + &legend(judged)),
         &format!(
-            "Photos that look alike to the backbone stand close to each other: the first two principal components, {explained:.0} % of \
+            "What looks alike to the backbone stands close together: the first two principal components, {explained:.0} % of \
              what there is to see. Ringed are mistakes.{few}"
         ),
     ))
@@ -295,7 +299,7 @@ fn classes(judged: &Judged) -> String {
              <small>95 %</small></th><th scope=\"col\">precision</th></tr></thead>\n\
              <tbody>\n{rows}</tbody>\n</table></div>\n"
         ),
-        "Recall: of the photos that show the class, how many are called so. Precision: of those called so, how many are.",
+        "Recall: of those that show the class, how many are called so. Precision: of those called so, how many are.",
     )
 }
 

@@ -90,7 +90,7 @@ impl Strangers {
         let (share, interval) = self.share();
         format!(
             "{} of none of the classes: {} called unknown, area {:.3}",
-            count(self.n, "photo"),
+            count(self.n, "sample"),
             with_interval(share, interval),
             self.auroc
         )

@@ -5,10 +5,11 @@
 //! the best replaces the usual one only where it is better beyond chance.
 
 use super::{PipelineError, TrainingSet};
+use crate::backbone::{self, Card};
 use crate::features::{FeatureSet, Recipe};
 use crate::head::{HeadKind, Normalization, Request};
 use crate::learn::{self, Choice, select, splits};
-use crate::preprocess::Fit;
+use crate::preprocess::{Fit, Modality};
 
 /// Standard errors by which another way of seeing has to be better than the usual one. On five sets of pictures (trash, tiles, trash
 /// among clutter, spectrograms of speech and of bearings) with 5, 20 and all samples a class, mean balanced accuracy is 66.4 with
@@ -42,6 +43,15 @@ pub fn candidates(
         new
     });
     ways.into_iter().map(|(fit, set)| of(fit, set)).collect()
+}
+
+/// As [`candidates`], for a backbone. A window is seen in one way, and its features are chosen.
+pub fn candidates_for(card: &Card, fit: Option<Fit>, set: Option<FeatureSet>) -> Vec<Recipe> {
+    let fit = match card.modality {
+        Modality::Picture => fit,
+        Modality::Window { .. } => Some(Fit::Squash),
+    };
+    candidates(|fit, set| backbone::recipe(card, fit, set), fit, set)
 }
 
 /// The way of seeing that was chosen, with its samples and the settings of a head on them.
@@ -117,10 +127,12 @@ pub fn choose(
     Ok(chosen)
 }
 
-/// The way that others have to beat: the fullest features of the first view.
+/// The way that others have to beat: the fullest features of the first view. Of a window these are the final ones, which hold the taps.
 fn usual(candidates: &[Recipe]) -> usize {
-    let fullest =
-        |recipe: &Recipe| recipe.view == candidates[0].view && recipe.set == FeatureSet::Multi;
+    let first = &candidates[0].view;
+    let fullest = |recipe: &Recipe| {
+        recipe.view == *first && recipe.set == FeatureSet::Multi && !first.is_of_windows()
+    };
     candidates.iter().position(fullest).unwrap_or(0)
 }
 

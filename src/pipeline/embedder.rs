@@ -1,9 +1,10 @@
-//! Picture → features: a loaded backbone with the view in which it sees pictures.
+//! Picture or window → features: a loaded backbone with the view in which it sees pictures.
 
 use super::PipelineError;
 use crate::backbone::{Backbone, Found};
 use crate::features::{self, FeatureError, FeatureSet, Recipe, join};
-use crate::preprocess::{self, Fit, Image};
+use crate::preprocess::window::Window;
+use crate::preprocess::{self, Capture, Fit, Image, PreprocessError};
 use crate::source::Payload;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -100,6 +101,50 @@ impl Embedder {
         Ok(vectors)
     }
 
+    /// As [`Embedder::embed_as`], of a window.
+    fn describe_as(
+        &self,
+        window: &Window,
+        recipes: &[Recipe],
+    ) -> Result<Vec<Vec<f32>>, PipelineError> {
+        let outputs = self.backbone.describe(window)?;
+        let vector = |recipe: &Recipe| {
+            let vector = join(&outputs, recipe.set)?;
+            features::check(&vector, recipe.width as usize)?;
+            Ok(vector)
+        };
+        recipes.iter().map(vector).collect()
+    }
+
+    /// As [`Embedder::embed_as`], of whatever the backbone takes.
+    pub fn embed_capture_as(
+        &self,
+        capture: &Capture,
+        recipes: &[Recipe],
+        threads: usize,
+    ) -> Result<Vec<Vec<f32>>, PipelineError> {
+        match capture {
+            Capture::Picture(image) => self.embed_as(image, recipes, threads),
+            Capture::Window(window) => self.describe_as(window, recipes),
+        }
+    }
+
+    /// Features of one capture. `threads` as for [`Backbone::outputs`].
+    pub fn embed_capture(
+        &self,
+        capture: &Capture,
+        threads: usize,
+    ) -> Result<Vec<f32>, PipelineError> {
+        let vectors =
+            self.embed_capture_as(capture, std::slice::from_ref(&self.recipe), threads)?;
+        Ok(vectors.into_iter().next().unwrap_or_default())
+    }
+
+    /// Decodes a file of the kind that the backbone takes.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Capture, PreprocessError> {
+        self.backbone.card().modality.decode(bytes)
+    }
+
     fn look(
         &self,
         image: &Image,
@@ -115,7 +160,7 @@ impl Embedder {
     /// Decodes and embeds one payload.
     pub fn embed_payload(&self, it: &Payload, threads: usize) -> Result<Vec<f32>, PipelineError> {
         match it {
-            Payload::Encoded(bytes) => self.embed(&preprocess::decode(bytes)?, threads),
+            Payload::Encoded(bytes) => self.embed_capture(&self.decode(bytes)?, threads),
             Payload::Decoded(image) => self.embed(image, threads),
         }
     }

@@ -36,6 +36,11 @@ pub fn decode(bytes: &[u8]) -> Result<Image, PreprocessError> {
     Err(PreprocessError::UnknownFormat)
 }
 
+/// Whether the first bytes are those of a JPEG or PNG.
+pub(super) fn is_picture(bytes: &[u8]) -> bool {
+    bytes.starts_with(JPEG_START) || bytes.starts_with(PNG_START)
+}
+
 fn jpeg(bytes: &[u8]) -> Result<Image, PreprocessError> {
     let damaged = |what: String| PreprocessError::Damaged {
         format: "JPEG",

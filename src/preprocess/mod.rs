@@ -1,7 +1,8 @@
-//! Preprocessing: bytes to a picture, a picture to the backbone's input. Pure.
+//! Preprocessing: bytes to a picture or a sensor's window, a picture to the backbone's input. Pure.
 //!
-//! Owns: decoding JPEG and PNG ([`decode`]), raw camera layouts ([`raw`]), changed copies ([`augment`]), the views ([`Fit`], [`fit_to`]), and the copy that is
-//! kept of a picture ([`keep`]). Does not own: reading files (`source`), or running the network (`backbone`).
+//! Owns: what kind of thing a file holds ([`Modality`]), decoding JPEG and PNG ([`decode`]), windows of a sensor ([`window`]), raw camera
+//! layouts ([`raw`]), changed copies ([`augment`]), the views ([`Fit`], [`fit_to`]), and the copy that is kept of a sample ([`keep`]).
+//! Does not own: reading files (`source`), or running the network (`backbone`).
 //!
 //! Invariant: the same bytes give the same u8 pixels on every machine. Decoding takes the portable integer path of its library,
 //! and resampling has no floating-point number in it. Every size is bounded before it is allocated.
@@ -11,11 +12,14 @@ mod decode;
 mod entropy;
 mod keep;
 mod markers;
+mod modality;
 pub mod raw;
 mod resize;
+pub mod window;
 
 pub use decode::decode;
-pub use keep::{Kept, keep};
+pub use keep::{Kept, keep, keep_window};
+pub use modality::{Capture, Modality};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,7 +35,7 @@ pub const MIN_SIDE: u32 = 8;
 /// The longest side: what JPEG can say (ITU-T T.81, 16-bit frame dimensions).
 pub const MAX_SIDE: u32 = 65_535;
 
-/// Why bytes are not a picture.
+/// Why bytes are not what a backbone takes.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum PreprocessError {
     #[error("the file is empty; copy it again")]
@@ -64,6 +68,35 @@ pub enum PreprocessError {
     OddWidth { width: u32 },
     #[error("the fit both is two pictures, and one was expected; fit squash and crop one by one")]
     TwoViews,
+    #[error(
+        "this is {got}, and the backbone takes {expected}; keep each in a field of its own (--field DIR)"
+    )]
+    OtherModality { got: String, expected: String },
+    #[error(
+        "this is no window of a sensor: {what}; expected CSV with one row a time step, or raw f32"
+    )]
+    NotAWindow { what: String },
+    #[error("line {line} has {got} {}, and the first has {expected}; give each row one number a channel", if *got == 1 { "number" } else { "numbers" })]
+    Row {
+        line: usize,
+        got: usize,
+        expected: usize,
+    },
+    #[error("line {line} has '{field}', expected a number; only the first row may hold names")]
+    NotANumber { line: usize, field: String },
+    #[error("the value at step {step} is {value}, expected a finite number; take the window again")]
+    NotFinite { step: usize, value: f32 },
+    #[error(
+        "a window has {channels} channels, expected 1 to {}; leave columns out",
+        window::MAX_CHANNELS
+    )]
+    Channels { channels: usize },
+    #[error(
+        "a window has {steps} steps of {channels} channels, expected {} to {} steps, and at most 4 million numbers; cut the recording anew",
+        window::MIN_STEPS,
+        window::MAX_STEPS
+    )]
+    Steps { steps: usize, channels: usize },
 }
 
 /// A decoded picture: `rgb` is `[height, width, 3]`, row by row without gaps.
@@ -149,6 +182,11 @@ pub struct View {
 }
 
 impl View {
+    /// The view of a backbone that takes windows: no width, and a row a channel.
+    pub fn is_of_windows(&self) -> bool {
+        self.width == 0
+    }
+
     /// SHA-256 of everything that changes a pixel, with the version of the arithmetic in this room.
     pub fn hash(&self) -> [u8; 32] {
         const ARITHMETIC: &[u8] = b"fieldhead preprocess 1";

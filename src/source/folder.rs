@@ -58,6 +58,11 @@ pub fn scan(dir: &Path) -> Result<Tree, SourceError> {
 }
 
 impl Tree {
+    /// Where its files are, in their order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|file| file.path.as_path())
+    }
+
     fn scan_class(&mut self, class: &Path, label: &str) {
         match entries(class) {
             Ok(files) => {

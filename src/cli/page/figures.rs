@@ -202,7 +202,7 @@ pub fn map(dots: &[Dot], explained: &[f64; 2]) -> String {
         }
     }
     format!(
-        "<svg viewBox=\"0 0 {:.0} {:.0}\" style=\"max-width:{:.0}px\" role=\"img\" aria-label=\"Map of the photos\">\n\
+        "<svg viewBox=\"0 0 {:.0} {:.0}\" style=\"max-width:{:.0}px\" role=\"img\" aria-label=\"Map of the samples\">\n\
          <rect class=\"grid\" x=\"14\" y=\"0.5\" width=\"{width:.1}\" height=\"{height:.1}\" rx=\"6\"/>\n<g transform=\"translate(14 0)\">\n\
          {body}{rings}</g>\n<text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">first component, {:.0} %</text>\
          <text class=\"soft\" transform=\"translate(9 {:.1}) rotate(-90)\" text-anchor=\"middle\">second, {:.0} %</text>\n</svg>\n",

@@ -1,6 +1,6 @@
-//! Thumbnails: a photo file as a small JPEG inside a `data:` address.
+//! Thumbnails: a photo, or a drawing of a window, as a small JPEG inside a `data:` address.
 
-use fieldhead::preprocess::{Fit, Image, MIN_SIDE, decode, fit_to};
+use fieldhead::preprocess::{Capture, Fit, Image, MIN_SIDE, Modality, fit_to};
 use fieldhead::source::folder;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
@@ -14,7 +14,11 @@ const MAX_BYTES: usize = 32 * 1024;
 
 /// The photo as the address of an image; `None` where the file cannot be read any more.
 pub fn of(path: &Path) -> Option<String> {
-    let picture = decode(&folder::read(path).ok()?).ok()?;
+    let bytes = folder::read(path).ok()?;
+    let picture = match Modality::of(&bytes)?.decode(&bytes).ok()? {
+        Capture::Picture(image) => image,
+        Capture::Window(window) => window.draw(),
+    };
     let bytes = jpeg(&picture)?;
     (bytes.len() <= MAX_BYTES).then(|| format!("data:image/jpeg;base64,{}", base64(&bytes)))
 }
