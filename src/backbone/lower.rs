@@ -17,6 +17,7 @@
 mod convolution;
 mod floats;
 mod memory;
+mod pointwise;
 mod quantization;
 mod sums;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use super::kernels::{CHANNEL_ALIGN, Kernel};
 use super::onnx::{self, Constant};
 use super::program::{Border, Named, Plane, Program, Step};
 use convolution::Convolution;
+use pointwise::Reals;
 use quantization::{Scale, Weights};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -161,6 +163,8 @@ enum Value {
     Constant(Rc<Constant>),
     /// Sums that wait for being quantized, clamped to a range of reals.
     Sums { sums: Rc<Sums>, range: [f32; 2] },
+    /// What they stand for after functions of each by itself, which wait for being quantized.
+    Mapped { plane: usize, reals: Rc<Reals> },
     /// Numbers of one pixel: `[1, length]` when they are flat, or `[1, length, 1, 1]`.
     Vector { vector: usize, flat: bool },
     /// Numbers of another shape, in the order of ONNX.
@@ -254,6 +258,9 @@ impl<'a> Lowering<'a> {
             }
             "Add" => self.add(node)?,
             "Mul" => self.scale(node)?,
+            "LeakyRelu" => self.leaky_relu(node)?,
+            "Max" => self.maximum(node)?,
+            "MaxPool" => self.max_pool(node)?,
             "GlobalAveragePool" => self.pool(node, false)?,
             "GlobalMaxPool" => self.pool(node, true)?,
             "ReduceMean" => self.reduce(node, false)?,
@@ -382,6 +389,7 @@ impl<'a> Lowering<'a> {
                 let nothing = Scale { scale: 0.0, ..from };
                 self.emit_sum(node, (plane, from), (plane, nothing), scale, [0, 255])?
             }
+            Value::Mapped { plane, reals } => self.emit_lookup(node, plane, &reals, scale),
             Value::Vector { vector, flat } => {
                 let size = [1, 1, self.vectors[vector]];
                 let plane = self.emit_quantize(node, vector, size, scale);

@@ -6,6 +6,7 @@
 //! Invariant: what comes out depends on neither the kernel nor the number of threads; and the buffers of one run serve the next.
 
 mod plane;
+mod rows;
 
 pub use plane::{Border, LINE, Plane, Slide, run_bytes};
 
@@ -13,7 +14,7 @@ use super::float::{Floats, Numbers};
 use super::kernels::gang::{self, Gang};
 use super::kernels::{Kernel, Packed, Portable, SLACK, Source, Sum, Target};
 use plane::Buffer;
-use std::ops::Range;
+use rows::pool;
 use std::sync::Mutex;
 
 /// One step. Planes and vectors are named by their number.
@@ -39,6 +40,18 @@ pub enum Step {
         b: usize,
         to: usize,
         sum: Sum,
+    },
+    /// Another byte for each.
+    Lookup {
+        from: usize,
+        to: usize,
+        table: Box<[u8; 256]>,
+    },
+    /// The maximum of each channel over windows that stay inside.
+    MaxPool {
+        from: usize,
+        to: usize,
+        slide: Slide,
     },
     /// Mean or maximum of each channel, as numbers.
     Pool {
@@ -89,6 +102,8 @@ impl Step {
             Step::Product { .. } => "convolution",
             Step::Depthwise { .. } => "depthwise",
             Step::Add { .. } => "add",
+            Step::Lookup { .. } => "lookup",
+            Step::MaxPool { .. } => "max pool",
             Step::Pool { .. } => "pool",
             Step::Scale { .. } => "scale",
             Step::Quantize { .. } => "quantize",
@@ -255,6 +270,8 @@ impl Program {
                 },
             ),
             Step::Add { a, b, to, sum } => self.add(memory, gang, [*a, *b, *to], sum),
+            Step::Lookup { from, to, table } => self.lookup(memory, gang, [*from, *to], table),
+            Step::MaxPool { from, to, slide } => self.max_pool(memory, gang, [*from, *to], slide),
             Step::Pool {
                 from,
                 to,
@@ -467,21 +484,4 @@ fn point_source<'a>(plane: &Plane, bytes: &'a [u8], slide: &Slide, first: usize)
         pixel_bytes: plane.pixel_bytes * slide.stride[1],
         row_bytes: plane.row_bytes() * slide.stride[0],
     }
-}
-
-/// Sum or maximum of each channel, over some rows.
-fn pool(plane: &Plane, rows: Range<usize>, bytes: &[u8], max: bool, flip: u8) -> Vec<u32> {
-    let mut found = vec![0u32; plane.channels];
-    for y in rows {
-        for x in 0..plane.width {
-            let pixel = &bytes[plane.at(y as isize, x as isize)..][..plane.channels];
-            let levels = found.iter_mut().zip(pixel);
-            if max {
-                levels.for_each(|(found, level)| *found = (*found).max(u32::from(level ^ flip)));
-            } else {
-                levels.for_each(|(found, level)| *found += u32::from(level ^ flip));
-            }
-        }
-    }
-    found
 }

@@ -72,7 +72,7 @@ impl<'a> Lowering<'a> {
             .output
             .first()
             .and_then(|name| self.values.get(name.as_str()));
-        matches!(value, Some(Value::Sums { .. }))
+        matches!(value, Some(Value::Sums { .. } | Value::Mapped { .. }))
     }
 
     /// Adds what `name` is made of, each node once and behind those that it takes from. `None` if something is missing, or made of

@@ -61,6 +61,8 @@ fn uses(step: &Step) -> (Vec<usize>, Option<usize>) {
     match step {
         &(Step::Product { from, to, .. }
         | Step::Depthwise { from, to, .. }
+        | Step::Lookup { from, to, .. }
+        | Step::MaxPool { from, to, .. }
         | Step::Flatten { from, to }) => (vec![from], Some(to)),
         &Step::Add { a, b, to, .. } => (vec![a, b], Some(to)),
         &Step::Pool { from, .. } => (vec![from], None),

@@ -364,6 +364,54 @@ fn a_padded_window_over_one_pixel() {
 }
 
 #[test]
+fn functions_of_each_number_and_maxima_over_windows_of_all_sizes() {
+    for (window, stride) in [
+        ([2, 2], [2, 2]),
+        ([1, 2], [1, 2]),
+        ([3, 2], [2, 1]),
+        ([7, 7], [1, 1]),
+    ] {
+        let mut maker = Maker::new();
+        maker.convolve("x", "a", &[24, CHANNELS, 3, 3], &[("pads", &[1, 0, 1, 0])]);
+        maker.node("LeakyRelu", &["a"], "l", &[]);
+        let slope = AttributeProto {
+            name: "alpha".into(),
+            f: 0.25,
+            // 1 is one float.
+            r#type: 1,
+            ..Default::default()
+        };
+        maker.graph.node.last_mut().unwrap().attribute.push(slope);
+        maker.floats("least", &[1, 1, 1, 1], &[-0.7]);
+        maker.node("Max", &["least", "l"], "m", &[]);
+        maker.settle("m", "b", 30, false);
+        let lists: [(&str, &[i64]); 2] = [("kernel_shape", &window), ("strides", &stride)];
+        maker.node("MaxPool", &["b"], "c", &lists);
+        maker.convolve("c", "d", &[6, 24, 1, 1], &[("pads", &[1, 1, 1, 1])]);
+        maker.pool("GlobalMaxPool", "d", "out");
+        assert_eq!(maker.lower(available()[0]).unwrap().left, [""; 0]);
+        maker.agrees();
+    }
+}
+
+#[test]
+fn windows_over_the_edge_and_functions_that_nothing_quantizes_run_in_floats() {
+    let mut maker = Maker::new();
+    maker.convolve("x", "a", &[8, CHANNELS, 3, 3], &[]);
+    let lists: [(&str, &[i64]); 2] = [("kernel_shape", &[3, 3]), ("pads", &[1, 1, 1, 1])];
+    maker.node("MaxPool", &["a"], "p", &lists);
+    maker.settle("p", "b", 120, false);
+    maker.node("LeakyRelu", &["b"], "l", &[]);
+    maker.node("Abs", &["l"], "m", &[]);
+    maker.settle("m", "c", 40, false);
+    maker.pool("GlobalMaxPool", "c", "out");
+    let left = maker.lower(available()[0]).unwrap().left;
+    let named: Vec<&str> = left.iter().filter_map(|l| l.split(' ').next()).collect();
+    assert_eq!(named, ["MaxPool", "Abs", "LeakyRelu"], "{left:?}");
+    maker.agrees();
+}
+
+#[test]
 fn operators_without_integers_run_in_floats_between_integer_ones_and_are_named() {
     let mut maker = Maker::new();
     maker.convolve("x", "a", &[24, CHANNELS, 3, 3], &[]);
