@@ -22,13 +22,15 @@ use crate::features::{FeatureError, Hash, Recipe};
 use crate::head::{self, Head, HeadError, Request};
 use crate::label::{self, LabelError};
 use crate::learn::{self, LearnError, Report};
-use crate::preprocess::{self, Capture, Kept, PreprocessError};
+use crate::preprocess::{self, Capture, Kept, Modality, PreprocessError};
 use crate::source::Payload;
 use crate::store::{HeadRecord, NewSample, Origin, Photo, Sample, Store, StoreError};
 use sha2::{Digest, Sha256};
 
 /// The most bytes one kept picture may take. At 320 pixels and JPEG quality 90 a photo takes 30 to 60 KB.
 const KEPT_PHOTO_BYTES: usize = 128 * 1024;
+/// The most bytes of a sound or a window: 30 seconds of one channel at 16 kHz and 16 bits.
+const KEPT_RECORDING_BYTES: usize = 1024 * 1024;
 
 /// What can go wrong on the way.
 #[derive(Debug, thiserror::Error)]
@@ -133,9 +135,16 @@ pub fn take_in(
     threads: usize,
 ) -> Result<NewSample, PipelineError> {
     label::check_new(&naming.label)?;
-    let copy = |capture: &Capture, original| match capture {
-        Capture::Picture(image) => preprocess::keep(image, original, KEPT_PHOTO_BYTES),
-        Capture::Window(it) => Ok(preprocess::keep_window(it, original, KEPT_PHOTO_BYTES)),
+    let modality = embedder.backbone().card().modality;
+    let copy = |capture: &Capture, original| match (modality, capture) {
+        (Modality::Picture, Capture::Picture(image)) => {
+            preprocess::keep(image, original, KEPT_PHOTO_BYTES)
+        }
+        _ => Ok(preprocess::keep_recording(
+            capture,
+            original,
+            KEPT_RECORDING_BYTES,
+        )),
     };
     let (features, kept): (Vec<f32>, Option<Kept>) = match payload {
         Payload::Encoded(bytes) => {
@@ -170,7 +179,8 @@ pub fn take_in(
 /// Whether the photo budget has room; a field that is not made yet holds nothing.
 pub fn keeps_photos(store: Option<&Store>, settings: &Settings) -> Result<bool, PipelineError> {
     let used = store.map_or(Ok(0), Store::photo_bytes)?;
-    Ok(used + KEPT_PHOTO_BYTES as u64 <= settings.photo_budget_bytes)
+    let most = KEPT_PHOTO_BYTES.max(KEPT_RECORDING_BYTES) as u64;
+    Ok(used + most <= settings.photo_budget_bytes)
 }
 
 /// Commits samples; their ids come back once all of them are on disk.

@@ -79,11 +79,11 @@ fn backbones_lists_the_one_that_is_named_and_refuses_what_is_none() {
         let out = command.env("FIELDHEAD_MODELS", "none").output().unwrap();
         String::from_utf8(out.stdout).unwrap().lines().count()
     };
-    // Those in the program: of pictures, and of windows of one channel.
-    assert_eq!(names(&[]), 2);
-    assert_eq!(names(&["--backbone", folder]), 3);
-    assert_eq!(names(&["--backbone", "efficientnet-lite0-int8"]), 2);
-    assert_eq!(names(&["--backbone", "window-6"]), 3);
+    // Those in the program: of pictures, of sound, and of windows of one channel.
+    assert_eq!(names(&[]), 3);
+    assert_eq!(names(&["--backbone", folder]), 4);
+    assert_eq!(names(&["--backbone", "efficientnet-lite0-int8"]), 3);
+    assert_eq!(names(&["--backbone", "window-6"]), 4);
 }
 
 #[test]

@@ -16,6 +16,7 @@ import onnxruntime
 
 import golden
 import graph
+import speech
 import weights
 from calibration import Calibration
 from networks import NETWORKS, SIDE
@@ -28,12 +29,13 @@ MARK = "# The rest is written by models/build/build.py.\n"
 FIRST_CUT = 6
 # golden.f32 comes out of float sums, and their order depends on the CPU; everything else is compared byte for byte.
 GOLDEN_TOLERANCE = 1e-3
+ALL = sorted([*NETWORKS, speech.NAME])
 
 
 def main() -> None:
     arguments = parse_arguments()
     stale = []
-    for name in arguments.names or sorted(NETWORKS):
+    for name in arguments.names or ALL:
         for file, data in build(name, arguments.wheels).items():
             path = MODELS / name / file
             if arguments.check:
@@ -53,24 +55,28 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="compare with what is there and write nothing")
     parser.add_argument("--wheels", type=pathlib.Path, help="folder with the packages' wheels (else: pip)")
     arguments = parser.parse_args()
-    unknown = [name for name in arguments.names if name not in NETWORKS]
+    unknown = [name for name in arguments.names if name not in ALL]
     if unknown:
-        parser.error(f"no backbone is named {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
+        parser.error(f"no backbone is named {', '.join(unknown)}; there are {', '.join(ALL)}")
     return arguments
 
 
 def build(name: str, wheels: pathlib.Path | None) -> dict[str, bytes]:
     """File name -> bytes of everything in the backbone's folder."""
     card = read_card(name)
-    network = load_network(name, card, wheels)
-    writer = graph.Quantized(network, Calibration.read(RANGES / f"{name}.toml"))
-    model = graph.to_bytes(writer.write(name))
-    picture = golden.picture()
+    ranges = RANGES / f"{name}.toml"
+    if name == speech.NAME:
+        writer, model = speech.build(card, find_wheel(card["source"], wheels), ranges)
+        picture, half = speech.picture(), speech.written_half(writer, model)
+    else:
+        writer = graph.Quantized(load_network(name, card, wheels), Calibration.read(ranges))
+        model = graph.to_bytes(writer.write(name))
+        picture, half = golden.picture(), written_half(writer, model)
     return {
         "model.onnx": model,
         "golden.png": golden.png(picture),
         "golden.f32": b"".join(output.astype("<f4").tobytes() for output in run(model, picture)),
-        "card.toml": (card["written by hand"] + MARK + written_half(writer, model)).encode(),
+        "card.toml": (card["written by hand"] + MARK + half).encode(),
     }
 
 
@@ -82,11 +88,16 @@ def read_card(name: str) -> dict:
 
 def load_network(name: str, card: dict, wheels: pathlib.Path | None):
     source = card["source"]
+    wheel = find_wheel(source, wheels)
+    return NETWORKS[name](weights.read_checkpoint(weights.read_package_file(source, wheel)))
+
+
+def find_wheel(source: dict, wheels: pathlib.Path | None) -> pathlib.Path | None:
     pattern = f"{source['package'].replace('-', '_')}-{source['version']}-*.whl"
     wheel = next(wheels.glob(pattern), None) if wheels else None
     if wheels and wheel is None:
         sys.exit(f"there is no {pattern} in {wheels}; leave --wheels away and pip downloads it")
-    return NETWORKS[name](weights.read_checkpoint(weights.read_package_file(source, wheel)))
+    return wheel
 
 
 def run(model: bytes, picture: np.ndarray) -> list[np.ndarray]:

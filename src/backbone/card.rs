@@ -122,12 +122,14 @@ impl Card {
                 raw.format
             )));
         }
-        if raw.modality != "image" {
-            return Err(bad(format!(
-                "modality is '{}', this version reads image",
-                raw.modality
-            )));
-        }
+        let modality = match raw.modality.as_str() {
+            "image" => Modality::Picture,
+            "sound" => Modality::Sound,
+            other => {
+                let what = format!("modality is '{other}', this version reads image and sound");
+                return Err(bad(what));
+            }
+        };
         crate::label::check(&raw.name).map_err(|e| bad(format!("name: {e}")))?;
         check_file_name("model.file", &raw.model.file)?;
         if let Some(golden) = &raw.golden {
@@ -150,7 +152,7 @@ impl Card {
             licence: raw.licence,
             trained_on: raw.trained_on,
             published_top1: raw.published_top1,
-            modality: Modality::Picture,
+            modality,
             file: raw.model.file,
             model_bytes: raw.model.bytes,
             macs: raw.model.macs,

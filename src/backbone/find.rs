@@ -14,8 +14,21 @@ use std::path::{Path, PathBuf};
 
 /// The backbone inside the binary: one file, copied anywhere, works.
 pub const DEFAULT: &str = "efficientnet-lite0-int8";
-const DEFAULT_CARD: &str = include_str!("../../models/efficientnet-lite0-int8/card.toml");
-const DEFAULT_MODEL: &[u8] = include_bytes!("../../models/efficientnet-lite0-int8/model.onnx");
+const SOUND: &str = "speech-embedding-int8";
+
+/// The networks inside the binary: name, card and model.
+const BUILT_IN: [(&str, &str, &[u8]); 2] = [
+    (
+        DEFAULT,
+        include_str!("../../models/efficientnet-lite0-int8/card.toml"),
+        include_bytes!("../../models/efficientnet-lite0-int8/model.onnx"),
+    ),
+    (
+        SOUND,
+        include_str!("../../models/speech-embedding-int8/card.toml"),
+        include_bytes!("../../models/speech-embedding-int8/model.onnx"),
+    ),
+];
 
 /// A backbone that was found: its checked card, and where it is.
 #[derive(Clone, Debug)]
@@ -29,7 +42,10 @@ impl Found {
     /// Reads the model and checks it against the card's length and SHA-256.
     pub fn read_model(&self) -> Result<Cow<'static, [u8]>, BackboneError> {
         let bytes: Cow<'static, [u8]> = match &self.folder {
-            None => Cow::Borrowed(DEFAULT_MODEL),
+            None => {
+                let own = BUILT_IN.iter().find(|(name, ..)| *name == self.card.name);
+                Cow::Borrowed(own.map_or(&[][..], |(.., model)| model))
+            }
             Some(folder) => {
                 let path = folder.join(&self.card.file);
                 Cow::Owned(read_bounded(&path, MAX_MODEL_BYTES)?)
@@ -52,8 +68,8 @@ pub fn find(name_or_dir: &str, search: &[PathBuf]) -> Result<Found, BackboneErro
     if name_or_dir.contains('/') || name_or_dir.starts_with('.') {
         return open(Path::new(name_or_dir));
     }
-    if name_or_dir == DEFAULT {
-        return built_in();
+    if let Some(own) = built_in(name_or_dir) {
+        return own;
     }
     if let Some(channels) = window::channels_of(name_or_dir) {
         return Ok(of_windows(channels));
@@ -78,7 +94,8 @@ pub fn find(name_or_dir: &str, search: &[PathBuf]) -> Result<Found, BackboneErro
 /// Every backbone that can be found, the built-in ones first, then by name. Folders with a bad card are left out, and of those of
 /// windows all but the first.
 pub fn installed(search: &[PathBuf]) -> Vec<Found> {
-    let mut found: Vec<Found> = built_in().into_iter().chain([of_windows(1)]).collect();
+    let own = BUILT_IN.iter().flat_map(|(name, ..)| built_in(name)?.ok());
+    let mut found: Vec<Found> = own.chain([of_windows(1)]).collect();
     for root in search {
         let Ok(entries) = fs::read_dir(root) else {
             continue;
@@ -96,18 +113,17 @@ pub fn installed(search: &[PathBuf]) -> Vec<Found> {
     found
 }
 
-/// The backbone of pictures inside the binary.
-pub fn built_in() -> Result<Found, BackboneError> {
-    Ok(Found {
-        card: Card::parse(DEFAULT_CARD)?,
-        folder: None,
-    })
+/// A network inside the binary.
+fn built_in(name: &str) -> Option<Result<Found, BackboneError>> {
+    let (_, card, _) = BUILT_IN.iter().find(|(own, ..)| *own == name)?;
+    Some(Card::parse(card).map(|card| Found { card, folder: None }))
 }
 
 /// The name of the backbone inside the binary that takes such files.
 pub fn built_in_for(modality: Modality) -> String {
     match modality {
         Modality::Picture => DEFAULT.into(),
+        Modality::Sound => SOUND.into(),
         Modality::Window { channels } => of_windows(channels).card.name,
     }
 }

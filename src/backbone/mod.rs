@@ -87,7 +87,7 @@ impl Backbone {
             .map_or(Ok(()), graph::check_kernel)
             .map_err(BackboneError::Kernel)?;
         let card = found.card.clone();
-        if card.modality != Modality::Picture {
+        if matches!(card.modality, Modality::Window { .. }) {
             return Ok(Backbone {
                 card,
                 set,

@@ -10,6 +10,7 @@
 use super::BackboneError;
 use super::card::{Card, Input, Output};
 use crate::preprocess::Modality;
+use crate::preprocess::spectrum::Transform;
 use crate::preprocess::window::{MAX_CHANNELS, Window};
 use sha2::{Digest, Sha256};
 use std::f64::consts::PI;
@@ -143,7 +144,7 @@ fn bands(centred: &[f64]) -> Vec<f64> {
         let fade = libm::sin(PI * (step as f64 + 0.5) / n);
         line.0 = x * fade * fade;
     }
-    transform(&mut lines);
+    Transform::new(length).run(&mut lines);
     let energy = |&(re, im): &(f64, f64)| (re * re + im * im) / n;
     // As many lines in each: both are powers of two.
     let each = length / 2 / BANDS;
@@ -151,42 +152,6 @@ fn bands(centred: &[f64]) -> Vec<f64> {
     bands
         .map(|band| libm::log(mean(band.iter().map(energy)) + FLOOR))
         .collect()
-}
-
-/// The discrete Fourier transform of `[re, im]`, in place; the length is a power of two (Cooley and Tukey, 1965). No library's: theirs
-/// choose their order of sums by the processor, and the last bits with it.
-fn transform(x: &mut [(f64, f64)]) {
-    let length = x.len();
-    if length < 2 {
-        return;
-    }
-    let bits = length.trailing_zeros();
-    for at in 0..length {
-        let other = at.reverse_bits() >> (usize::BITS - bits);
-        if at < other {
-            x.swap(at, other);
-        }
-    }
-    let turns: Vec<(f64, f64)> = (0..length / 2)
-        .map(|turn| {
-            let angle = -2.0 * PI * turn as f64 / length as f64;
-            (libm::cos(angle), libm::sin(angle))
-        })
-        .collect();
-    let mut half = 1;
-    while half < length {
-        let every = length / (2 * half);
-        for block in x.chunks_exact_mut(2 * half) {
-            let (low, high) = block.split_at_mut(half);
-            let turns = turns.iter().step_by(every);
-            for ((a, b), &(re, im)) in low.iter_mut().zip(high).zip(turns) {
-                let turned = (b.0 * re - b.1 * im, b.0 * im + b.1 * re);
-                *b = (a.0 - turned.0, a.1 - turned.1);
-                *a = (a.0 + turned.0, a.1 + turned.1);
-            }
-        }
-        half *= 2;
-    }
 }
 
 /// How far along its path the point of each step is.
@@ -280,21 +245,6 @@ mod tests {
             let widths: Vec<usize> = outputs(&window).unwrap().iter().map(Vec::len).collect();
             let of_card: Vec<usize> = card(channels).outputs.iter().map(|o| o.width).collect();
             assert_eq!(widths, of_card);
-        }
-    }
-
-    #[test]
-    fn the_transform_is_the_sum_that_defines_it() {
-        let values: Vec<f64> = (0..64).map(|i| f64::from(i * i % 37) - 11.0).collect();
-        let mut fast: Vec<(f64, f64)> = values.iter().map(|&x| (x, 0.0)).collect();
-        transform(&mut fast);
-        for (line, (re, im)) in fast.into_iter().enumerate() {
-            let angle = |at: usize| -2.0 * PI * (at * line) as f64 / 64.0;
-            let sum = |wave: fn(f64) -> f64| -> f64 {
-                let terms = values.iter().enumerate();
-                terms.map(|(at, x)| x * wave(angle(at))).sum()
-            };
-            assert!((re - sum(f64::cos)).abs() < 1e-9 && (im - sum(f64::sin)).abs() < 1e-9);
         }
     }
 

@@ -21,7 +21,7 @@ impl Example {
         recipe: &Recipe,
     ) -> Result<Example, preprocess::PreprocessError> {
         Ok(match backbone.card().modality {
-            Modality::Picture => {
+            Modality::Picture | Modality::Sound => {
                 let (_, image) = Line::new(1, Light::day()).next();
                 let (width, height) = (recipe.view.width, recipe.view.height);
                 let pad = recipe.view.pad;

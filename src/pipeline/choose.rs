@@ -48,7 +48,7 @@ pub fn candidates(
 /// As [`candidates`], for a backbone. A window is seen in one way, and its features are chosen.
 pub fn candidates_for(card: &Card, fit: Option<Fit>, set: Option<FeatureSet>) -> Vec<Recipe> {
     let fit = match card.modality {
-        Modality::Picture => fit,
+        Modality::Picture | Modality::Sound => fit,
         Modality::Window { .. } => Some(Fit::Squash),
     };
     candidates(|fit, set| backbone::recipe(card, fit, set), fit, set)

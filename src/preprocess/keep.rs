@@ -1,7 +1,6 @@
 //! The copy of a sample that the store keeps, so that another view, other taps or another backbone need no new one.
 
-use super::window::Window;
-use super::{Image, PreprocessError, Rect, resize};
+use super::{Capture, Image, PreprocessError, Rect, resize};
 use image::codecs::jpeg::JpegEncoder;
 
 /// The shorter side of a kept picture: enough for every view of a 224-pixel backbone, and for 320-pixel ones.
@@ -9,13 +8,13 @@ const KEPT_SIDE: u32 = 320;
 /// JPEG qualities tried one after the other until the copy fits its budget.
 const QUALITIES: [u8; 4] = [90, 80, 65, 50];
 
-/// A kept picture or window.
+/// A kept picture, sound or window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    /// Pixels; of a window, steps and channels.
+    /// Pixels; of a sound those of its picture, of a window steps and channels.
     pub width: u32,
     pub height: u32,
-    /// JPEG or PNG; of a window, the file as it came.
+    /// JPEG or PNG; of a sound or a window, the file as it came.
     pub bytes: Vec<u8>,
     /// The file as it came, not encoded again.
     pub verbatim: bool,
@@ -60,11 +59,16 @@ pub fn keep(
     Ok(None)
 }
 
-/// The file of a window, when it is small enough: at 2,048 steps of one channel it has 8 KB, at 100 steps of six as text 6 KB.
-pub fn keep_window(window: &Window, original: &[u8], budget_bytes: usize) -> Option<Kept> {
+/// The file of a sound or a window, when it is small enough: a second at 16 kHz and 16 bits has 32 KB, a window of 2,048 steps 8 KB, one
+/// of 100 steps of six channels as text 6 KB.
+pub fn keep_recording(capture: &Capture, original: &[u8], budget_bytes: usize) -> Option<Kept> {
+    let (width, height) = match capture {
+        Capture::Picture(image) => (image.width, image.height),
+        Capture::Window(window) => (window.steps() as u32, window.channels() as u32),
+    };
     (original.len() <= budget_bytes).then(|| Kept {
-        width: window.steps() as u32,
-        height: window.channels() as u32,
+        width,
+        height,
         bytes: original.to_vec(),
         verbatim: true,
     })

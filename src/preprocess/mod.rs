@@ -1,7 +1,8 @@
 //! Preprocessing: bytes to a picture or a sensor's window, a picture to the backbone's input. Pure.
 //!
-//! Owns: what kind of thing a file holds ([`Modality`]), decoding JPEG and PNG ([`decode`]), windows of a sensor ([`window`]), raw camera
-//! layouts ([`raw`]), changed copies ([`augment`]), the views ([`Fit`], [`fit_to`]), and the copy that is kept of a sample ([`keep`]).
+//! Owns: what kind of thing a file holds ([`Modality`]), decoding JPEG and PNG ([`decode`]), sound as a picture ([`sound`]), windows of a
+//! sensor ([`window`]), raw camera layouts ([`raw`]), changed copies ([`augment`]), the views ([`Fit`], [`fit_to`]), and the copy that is
+//! kept of a sample ([`keep`]).
 //! Does not own: reading files (`source`), or running the network (`backbone`).
 //!
 //! Invariant: the same bytes give the same u8 pixels on every machine. Decoding takes the portable integer path of its library,
@@ -15,10 +16,12 @@ mod markers;
 mod modality;
 pub mod raw;
 mod resize;
+pub mod sound;
+pub mod spectrum;
 pub mod window;
 
 pub use decode::decode;
-pub use keep::{Kept, keep, keep_window};
+pub use keep::{Kept, keep, keep_recording};
 pub use modality::{Capture, Modality};
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +75,10 @@ pub enum PreprocessError {
         "this is {got}, and the backbone takes {expected}; keep each in a field of its own (--field DIR)"
     )]
     OtherModality { got: String, expected: String },
+    #[error("this is no WAV file that can be read: {what}; record or convert it again")]
+    NotASound { what: String },
+    #[error("the sound is {ms} ms long, expected {} to {}; cut it anew", sound::LENGTH_MS.start(), sound::LENGTH_MS.end())]
+    SoundLength { ms: u64 },
     #[error(
         "this is no window of a sensor: {what}; expected CSV with one row a time step, or raw f32"
     )]

@@ -1,6 +1,7 @@
 //! What kind of thing a file holds, told by its bytes, and what a backbone takes.
 
 use super::decode::is_picture;
+use super::sound::{self, is_sound};
 use super::window::{self, Window};
 use super::{Image, PreprocessError, decode};
 use std::fmt;
@@ -10,6 +11,8 @@ use std::fmt;
 pub enum Modality {
     /// A JPEG or PNG.
     Picture,
+    /// A WAV file, looked at as a picture.
+    Sound,
     /// CSV or raw `f32`, with so many channels.
     Window { channels: usize },
 }
@@ -25,6 +28,7 @@ impl fmt::Display for Modality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Modality::Picture => f.write_str("pictures"),
+            Modality::Sound => f.write_str("sound"),
             Modality::Window { channels: 1 } => f.write_str("windows of 1 channel"),
             Modality::Window { channels } => write!(f, "windows of {channels} channels"),
         }
@@ -36,6 +40,7 @@ impl Modality {
     fn one(self) -> String {
         match self {
             Modality::Picture => "a picture".into(),
+            Modality::Sound => "a sound".into(),
             Modality::Window { channels: 1 } => "a window of 1 channel".into(),
             Modality::Window { channels } => format!("a window of {channels} channels"),
         }
@@ -45,6 +50,7 @@ impl Modality {
     pub fn noun(self) -> &'static str {
         match self {
             Modality::Picture => "photo",
+            Modality::Sound => "recording",
             Modality::Window { .. } => "window",
         }
     }
@@ -53,6 +59,9 @@ impl Modality {
     pub fn of(bytes: &[u8]) -> Option<Modality> {
         if is_picture(bytes) {
             return Some(Modality::Picture);
+        }
+        if is_sound(bytes) {
+            return Some(Modality::Sound);
         }
         let channels = window::parse(bytes).ok()?.channels();
         Some(Modality::Window { channels })
@@ -72,8 +81,13 @@ impl Modality {
                 }
                 decoded => Ok(Capture::Picture(decoded?)),
             },
+            Modality::Sound => match Modality::of(bytes) {
+                Some(got) if got != Modality::Sound => Err(other(got)),
+                _ => Ok(Capture::Picture(sound::picture(&sound::parse(bytes)?))),
+            },
             Modality::Window { .. } if bytes.is_empty() => Err(PreprocessError::EmptyFile),
             Modality::Window { .. } if is_picture(bytes) => Err(other(Modality::Picture)),
+            Modality::Window { .. } if is_sound(bytes) => Err(other(Modality::Sound)),
             Modality::Window { channels } => {
                 let window = window::parse(bytes)?;
                 match window.channels() {
