@@ -135,8 +135,7 @@ pub fn take_in(
     threads: usize,
 ) -> Result<NewSample, PipelineError> {
     label::check_new(&naming.label)?;
-    let modality = embedder.backbone().card().modality;
-    let copy = |capture: &Capture, original| match (modality, capture) {
+    let copy = |capture: &Capture, original| match (embedder.takes(), capture) {
         (Modality::Picture, Capture::Picture(image)) => {
             preprocess::keep(image, original, KEPT_PHOTO_BYTES)
         }
@@ -153,6 +152,7 @@ pub fn take_in(
             (embedder.embed_capture(&capture, threads)?, kept.flatten())
         }
         Payload::Decoded(image) => {
+            embedder.takes().check(Modality::Picture)?;
             let kept = keep_photo.then(|| preprocess::keep(image, &[], KEPT_PHOTO_BYTES));
             (embedder.embed(image, threads)?, kept.transpose()?.flatten())
         }

@@ -240,27 +240,6 @@ fn every_failure_of_a_microphone_has_its_exit_code_and_its_cure() {
     bench.refused(&interval, 2, "--interval-ms is for sensors");
 }
 
-#[test]
-fn sound_is_neither_collected_nor_predicted() {
-    let bench = trained();
-    let source = microphone("", "touch started; cat /dev/zero");
-    let said = "gives sound, and no backbone takes that yet";
-    bench.refused(&["predict", "--source", &source], 2, said);
-    for how in [["--label", "a"], ["--button", "a=GPIO17"]] {
-        let collect = ["--field", "other", "collect", "--source", &source];
-        let args = [&collect[..], &how, &["--board", "raspberry-pi-4"][..]].concat();
-        let args = if how[0] == "--label" {
-            &args[..7]
-        } else {
-            &args[..]
-        };
-        bench.refused(args, 2, said);
-    }
-    for left in ["other", "started"] {
-        assert!(!bench.path(left).exists(), "{left}");
-    }
-}
-
 /// A folder that looks like a Raspberry Pi 4 with nothing plugged in.
 fn fake_pi(bench: &Bench) -> String {
     for (name, text) in [

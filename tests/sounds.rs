@@ -101,6 +101,71 @@ fn sounds_are_collected_learned_judged_and_corrected_without_naming_a_backbone()
 }
 
 #[test]
+fn a_microphone_is_collected_from_and_answered() {
+    let bench = Bench::new();
+    let mut random = SplitMix64::new(5);
+    // What a program writes: samples without a header, a window of them.
+    let mut heard = |class: usize| {
+        let samples = recording(class, 16_000, 1, &mut random).split_off(44);
+        fs::write(bench.path("samples"), &samples[..2 * 16 * 400]).unwrap();
+        "command,format=s16le,rate=16000,window_ms=400:cat samples"
+    };
+    for (class, label) in LABELS.iter().enumerate() {
+        for _ in 0..4 {
+            let source = heard(class);
+            bench.ok(&["collect", "--label", label, "--source", source]);
+        }
+    }
+    bench.ok(&["train"]);
+    let samples = bench.run(&["samples", "--json"]).json();
+    assert_eq!(samples.len(), 12);
+    assert_eq!(samples[0]["photo"]["bytes"], 44 + 2 * 16 * 400);
+    let said: Vec<Value> = (0..3)
+        .map(|class| {
+            bench
+                .run(&["predict", "--source", heard(class), "--json"])
+                .one()["label"]
+                .clone()
+        })
+        .collect();
+    assert_eq!(said, LABELS);
+}
+
+#[test]
+fn a_source_of_another_kind_is_refused_before_it_is_opened() {
+    let bench = Bench::new();
+    write(&bench.path("train"), 2, 16_000, 1, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    let pictures = "command:sh -c 'touch started'";
+    let part = "a picture, and the backbone takes sound";
+    bench.refused(&["predict", "--source", pictures], 3, part);
+    bench.refused(
+        &["collect", "--label", "hum", "--source", pictures],
+        3,
+        part,
+    );
+    bench.refused(&["predict", "--source", "line:1"], 3, part);
+    let sound = "command,format=s16le,rate=16000:sh -c 'touch started'";
+    let named = [
+        "--backbone",
+        "mobilenet-v2-int8",
+        "--field",
+        "other",
+        "collect",
+        "--source",
+        sound,
+    ];
+    let part = "a sound, and the backbone takes pictures";
+    bench.refused(&[&named[..], &["--label", "hum"]].concat(), 3, part);
+    let buttons = ["--button", "hum=GPIO17", "--board", "raspberry-pi-4"];
+    bench.refused(&[&named[..], &buttons].concat(), 3, part);
+    for left in ["other", "started"] {
+        assert!(!bench.path(left).exists(), "{left}");
+    }
+}
+
+#[test]
 fn another_kind_of_file_is_refused_with_the_next_step() {
     let bench = Bench::new();
     write(&bench.path("train"), 2, 8_000, 1, 1);
@@ -190,7 +255,10 @@ fn the_committed_features_of_sound_come_from_every_kernel() {
             .iter()
             .map(|b| format!("{b:02x}"))
             .collect();
-        assert_eq!(got, "35bd81e94ff9a90388f37c8b38f6b4c5ab05b5deedff64804c37cd1f12a08d01", "{kernel}");
+        assert_eq!(
+            got, "35bd81e94ff9a90388f37c8b38f6b4c5ab05b5deedff64804c37cd1f12a08d01",
+            "{kernel}"
+        );
     }
 }
 

@@ -29,6 +29,7 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
         (Some(dir), _, _) => from_folder(context, options, dir, &mut tally)?,
         (None, Some(label), Some(source)) => {
             label::check_new(label)?;
+            let context = &for_source(context, source)?;
             match source::open(source, &context.clock)? {
                 Opened::Files(mut paths) => {
                     paths.truncate(limit(options.count));
@@ -50,6 +51,7 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
             }
         }
         (None, None, Some(source)) if !options.buttons.is_empty() => {
+            let context = &for_source(context, source)?;
             from_buttons(context, options, source, &mut tally)?;
         }
         _ => {
@@ -58,6 +60,16 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
         }
     }
     tally.finish(context)
+}
+
+/// The context for what a source gives. Another kind than the field's is refused before the source is opened.
+fn for_source(context: &Context, source: &str) -> Result<Context> {
+    let Some(gives) = source::gives(source)? else {
+        return Ok(context.clone());
+    };
+    let context = context.suited_to(gives)?;
+    context.found()?.card.modality.check(gives)?;
+    Ok(context)
 }
 
 /// What was taken and what was not.
@@ -180,7 +192,7 @@ fn from_files(
     tally: &mut Tally,
 ) -> Result<()> {
     let embedder = &context.embedder()?;
-    let takes = embedder.backbone().card().modality;
+    let takes = embedder.takes();
     if copies > 0 && takes != Modality::Picture {
         let what = format!("--augment changes photos, and these are {takes}; leave it out");
         return Err(Usage(what).into());

@@ -83,14 +83,24 @@ impl Context {
     /// This context for such files, whatever the field holds: where the command line names no backbone, and that of the settings takes
     /// something else, by the built-in one that takes them.
     pub fn suited_anyway<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Result<Context> {
-        let mut context = self.clone();
-        if self.asked.is_some() {
-            return Ok(context);
-        }
         let kind = |path: &Path| Modality::of(&folder::read(path).ok()?);
-        if let Some(kind) = files.take(LOOKED_AT).find_map(kind)
-            && self.found()?.card.modality != kind
-        {
+        match files.take(LOOKED_AT).find_map(kind) {
+            Some(kind) => self.with_built_in(kind),
+            None => Ok(self.clone()),
+        }
+    }
+
+    /// As [`Context::suited`], for what a source gives.
+    pub fn suited_to(&self, kind: Modality) -> Result<Context> {
+        match self.folder.join(FILE_NAME).exists() {
+            true => Ok(self.clone()),
+            false => self.with_built_in(kind),
+        }
+    }
+
+    fn with_built_in(&self, kind: Modality) -> Result<Context> {
+        let mut context = self.clone();
+        if self.asked.is_none() && self.found()?.card.modality != kind {
             context.settings.backbone = find::built_in_for(kind);
         }
         Ok(context)

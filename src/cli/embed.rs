@@ -104,7 +104,7 @@ pub fn trees(
     for skipped in &scanned.skipped {
         context.out.note(skipped_line(skipped));
     }
-    let noun = embedder.backbone().card().modality.noun();
+    let noun = embedder.takes().noun();
     if files.is_empty() {
         return Err(BadInput(format!(
             "no {noun} in {} could be read; the lines above say why",

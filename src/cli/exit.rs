@@ -115,9 +115,7 @@ fn device(error: &DeviceError) -> u8 {
 
 fn source(error: &SourceError) -> u8 {
     match error {
-        SourceError::Unknown { .. } | SourceError::Sound { .. } | SourceError::NoSound { .. } => {
-            USAGE
-        }
+        SourceError::Unknown { .. } | SourceError::NoSound { .. } => USAGE,
         SourceError::Live(_) => DEVICE,
         _ => BAD_INPUT,
     }

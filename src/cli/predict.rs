@@ -29,6 +29,9 @@ pub fn run(context: &Context, options: &Predict) -> Result<()> {
     let embedder = context.embedder_for(&head.recipe)?;
     let reading = Reading::new(context, head.learned, options.coverage);
     let source = options.source.as_deref();
+    if let Some(gives) = source.map(source::gives).transpose()?.flatten() {
+        embedder.takes().check(gives)?;
+    }
     let opened = source.map(|text| source::open(text, &context.clock));
     match opened.transpose()? {
         Some(Opened::Files(_)) if options.wrong.is_some() || !options.lamps.is_empty() => Err(

@@ -4,7 +4,7 @@ use super::PipelineError;
 use crate::backbone::{Backbone, Found};
 use crate::features::{self, FeatureError, FeatureSet, Recipe, join};
 use crate::preprocess::window::Window;
-use crate::preprocess::{self, Capture, Fit, Image, PreprocessError};
+use crate::preprocess::{self, Capture, Fit, Image, Modality, PreprocessError};
 use crate::source::Payload;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -140,9 +140,14 @@ impl Embedder {
         Ok(vectors.into_iter().next().unwrap_or_default())
     }
 
+    /// What the backbone takes.
+    pub fn takes(&self) -> Modality {
+        self.backbone.card().modality
+    }
+
     /// Decodes a file of the kind that the backbone takes.
     pub fn decode(&self, bytes: &[u8]) -> Result<Capture, PreprocessError> {
-        self.backbone.card().modality.decode(bytes)
+        self.takes().decode(bytes)
     }
 
     fn look(
@@ -161,7 +166,10 @@ impl Embedder {
     pub fn embed_payload(&self, it: &Payload, threads: usize) -> Result<Vec<f32>, PipelineError> {
         match it {
             Payload::Encoded(bytes) => self.embed_capture(&self.decode(bytes)?, threads),
-            Payload::Decoded(image) => self.embed(image, threads),
+            Payload::Decoded(image) => {
+                self.takes().check(Modality::Picture)?;
+                self.embed(image, threads)
+            }
         }
     }
 }

@@ -57,45 +57,50 @@ impl Modality {
 
     /// Tells what a file holds; `None` where it is neither.
     pub fn of(bytes: &[u8]) -> Option<Modality> {
-        if is_picture(bytes) {
-            return Some(Modality::Picture);
-        }
-        if is_sound(bytes) {
-            return Some(Modality::Sound);
+        if let Some(marked) = Modality::marked(bytes) {
+            return Some(marked);
         }
         let channels = window::parse(bytes).ok()?.channels();
         Some(Modality::Window { channels })
     }
 
-    /// Decodes a file of this kind.
-    pub fn decode(self, bytes: &[u8]) -> Result<Capture, PreprocessError> {
-        let other = |got: Modality| PreprocessError::OtherModality {
+    /// Tells what begins with a mark of its kind.
+    fn marked(bytes: &[u8]) -> Option<Modality> {
+        match bytes {
+            _ if is_picture(bytes) => Some(Modality::Picture),
+            _ if is_sound(bytes) => Some(Modality::Sound),
+            _ => None,
+        }
+    }
+
+    /// Refuses what is of another kind than this.
+    pub fn check(self, got: Modality) -> Result<(), PreprocessError> {
+        let other = || PreprocessError::OtherModality {
             got: got.one(),
             expected: self.to_string(),
         };
-        match self {
-            Modality::Picture => match decode(bytes) {
-                Err(PreprocessError::UnknownFormat) => {
-                    let got = Modality::of(bytes).map(other);
-                    Err(got.unwrap_or(PreprocessError::UnknownFormat))
-                }
-                decoded => Ok(Capture::Picture(decoded?)),
-            },
-            Modality::Sound => match Modality::of(bytes) {
-                Some(got) if got != Modality::Sound => Err(other(got)),
-                _ => Ok(Capture::Picture(sound::picture(&sound::parse(bytes)?))),
-            },
-            Modality::Window { .. } if bytes.is_empty() => Err(PreprocessError::EmptyFile),
-            Modality::Window { .. } if is_picture(bytes) => Err(other(Modality::Picture)),
-            Modality::Window { .. } if is_sound(bytes) => Err(other(Modality::Sound)),
-            Modality::Window { channels } => {
+        (got == self).then_some(()).ok_or_else(other)
+    }
+
+    /// Decodes a file of this kind.
+    pub fn decode(self, bytes: &[u8]) -> Result<Capture, PreprocessError> {
+        let told = match self {
+            // That of a window is told once it is read.
+            Modality::Window { .. } => Modality::marked(bytes),
+            _ => Modality::of(bytes),
+        };
+        told.map_or(Ok(()), |got| self.check(got))?;
+        Ok(match self {
+            Modality::Picture => Capture::Picture(decode(bytes)?),
+            Modality::Sound => Capture::Picture(sound::picture(&sound::parse(bytes)?)),
+            Modality::Window { .. } if bytes.is_empty() => return Err(PreprocessError::EmptyFile),
+            Modality::Window { .. } => {
                 let window = window::parse(bytes)?;
-                match window.channels() {
-                    got if got == channels => Ok(Capture::Window(window)),
-                    channels => Err(other(Modality::Window { channels })),
-                }
+                let channels = window.channels();
+                self.check(Modality::Window { channels })?;
+                Capture::Window(window)
             }
-        }
+        })
     }
 }
 

@@ -165,7 +165,7 @@ impl Command {
                 width,
                 height,
             },
-            Frames::Sound(_) => Form::Sound,
+            Frames::Sound(sound) => Form::Sound(sound),
         };
         Shot { form, bytes }
     }
@@ -340,13 +340,14 @@ mod tests {
     #[test]
     fn a_microphone_that_stalls_within_a_window_is_told_and_started_again() {
         let mut command = shell("head -c 479 /dev/zero; exec sleep 1000", sound());
+        let heard = Sound::new(Encoding::S16le, 8_000, 1, 20).unwrap();
         for _ in 0..2 {
             let Step::Shot { shot, overtaken } = outcome(&mut command) else {
                 panic!()
             };
             assert_eq!(
                 (shot.form, shot.bytes.len(), overtaken),
-                (Form::Sound, 320, 0)
+                (Form::Sound(heard), 320, 0)
             );
             let Step::Failed(error) = command.step(SILENT_US + 1) else {
                 panic!()

@@ -7,6 +7,7 @@
 //! failure between two pictures, are gaps in the sequence numbers; nothing here waits longer than its bounds.
 
 use super::mjpeg::complete;
+use super::sound::Sound;
 use super::{Clock, Frame, LiveError, Payload, Source, SourceError};
 use crate::preprocess::PreprocessError;
 use crate::preprocess::raw::{self, Layout};
@@ -41,7 +42,7 @@ pub(super) enum Form {
         width: u32,
         height: u32,
     },
-    Sound,
+    Sound(Sound),
 }
 
 fn payload(
@@ -187,16 +188,15 @@ impl Source for Live {
             let Some((seq, time_us, shot)) = self.take()? else {
                 return Ok(None);
             };
-            let Form::Picture {
-                layout,
-                width,
-                height,
-            } = shot.form
-            else {
-                let text = self.name.clone();
-                return Err(SourceError::Sound { text });
+            let payload = match shot.form {
+                Form::Picture {
+                    layout,
+                    width,
+                    height,
+                } => payload(layout, (width, height), shot.bytes),
+                Form::Sound(sound) => Ok(Payload::Encoded(sound.file(&shot.bytes))),
             };
-            match payload(layout, (width, height), shot.bytes) {
+            match payload {
                 Ok(payload) => {
                     return Ok(Some(Frame {
                         seq,

@@ -1,8 +1,8 @@
-//! Sources: where pictures come from, and sound.
+//! Sources: where pictures and sound come from.
 //!
 //! Owns: reading pictures from files and folders ([`folder`]), from cameras ([`camera`]) and other programs ([`command`]), and drawing
-//! them ([`mod@line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound are listened
-//! to ([`sound`], [`level`]); no backbone takes it yet. Does not own: decoding or fitting pictures (`preprocess`).
+//! them ([`mod@line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound give
+//! windows of it ([`sound`]), and are listened to ([`level`]). Does not own: decoding or fitting pictures (`preprocess`).
 //!
 //! Invariant: a source is bounded in memory: one picture at a time (two of a device: one waits, one is being read), and none larger
 //! than [`crate::preprocess::MAX_ENCODED_BYTES`] or [`crate::preprocess::MAX_PIXELS`]; of sound, one window of those that [`sound`]
@@ -29,7 +29,7 @@ pub use fault::LiveError;
 pub use parse::parse;
 pub use simulated::LineSource;
 
-use crate::preprocess::Image;
+use crate::preprocess::{Image, Modality};
 use camera::CameraSpec;
 use command::{Command, CommandSpec, Frames};
 use live::{Live, PATIENCE};
@@ -66,10 +66,6 @@ pub enum SourceError {
     )]
     Unknown { text: String, what: String },
     #[error(
-        "'{text}' gives sound, and no backbone takes that yet, only pictures; `fieldhead board read` says how loud it is, camera or command:PROGRAM … gives pictures"
-    )]
-    Sound { text: String },
-    #[error(
         "'{text}' gives pictures, not sound; see them with `fieldhead predict --source`, or name a program that writes samples: command,format=s16le,rate=16000:PROGRAM …"
     )]
     NoSound { text: String },
@@ -77,15 +73,15 @@ pub enum SourceError {
     Live(#[from] LiveError),
 }
 
-/// The picture of a frame, as it came.
+/// What came: a file, or a picture.
 #[derive(Clone, Debug)]
 pub enum Payload {
-    /// A JPEG or PNG file.
+    /// A JPEG, PNG or WAV file, or a window.
     Encoded(Vec<u8>),
     Decoded(Image),
 }
 
-/// One picture from a source.
+/// One picture, or window of sound, from a source.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// Counts from 0; a gap means that frames were dropped.
@@ -121,6 +117,15 @@ pub enum Opened {
     Live(Box<dyn Source>),
 }
 
+/// What a source gives; files may be of any kind.
+pub fn gives(text: &str) -> Result<Option<Modality>, SourceError> {
+    Ok(match parse(text)? {
+        Spec::Files(_) => None,
+        Spec::Command(spec) if matches!(spec.frames, Frames::Sound(_)) => Some(Modality::Sound),
+        Spec::Camera(_) | Spec::Command(_) | Spec::Line(_) => Some(Modality::Picture),
+    })
+}
+
 /// Opens the source that a text names. A device is opened by whoever asks for its first frame.
 pub fn open(text: &str, clock: &Clock) -> Result<Opened, SourceError> {
     match parse(text)? {
@@ -133,9 +138,6 @@ pub fn open(text: &str, clock: &Clock) -> Result<Opened, SourceError> {
         }
         Spec::Line(line) => Ok(Opened::Frames(line)),
         Spec::Camera(spec) => Ok(Opened::Live(open_camera(spec, clock)?)),
-        Spec::Command(spec) if matches!(spec.frames, Frames::Sound(_)) => {
-            Err(SourceError::Sound { text: text.into() })
-        }
         Spec::Command(spec) => {
             let name = format!("command:{}", spec.program());
             let live = Live::start(name, Command::new(spec), clock.clone(), PATIENCE)?;
