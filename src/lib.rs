@@ -13,7 +13,7 @@
 //!
 //! ## Rooms, in reading order
 //! 1. [`pipeline`]: the only file that knows the order of the others. Begin here.
-//! 2. [`source`]: files, folders, cameras, other programs, and the simulated line; microphones, which no backbone takes yet.
+//! 2. [`source`]: files, folders, cameras, microphones, sensors, other programs, and the simulated line.
 //! 3. [`preprocess`]: bytes to a picture, a picture to the backbone's input. Pure.
 //! 4. [`backbone`]: finding, checking, loading and running the network. Its inside, in reading order: `onnx` (what the file says),
 //!    `lower` (quantized operators to integer steps), `program` (running them), `kernels` (one file an instruction set; the only

@@ -74,7 +74,10 @@ const DRAWN: [(&str, &str); 3] = [
         "mobilenet-v2-int8",
         "545e40c1b48e8020a9f4a185481e554dcad00cb117f4d86508062001873ba097",
     ),
-    ("speech-embedding-int8", ""),
+    (
+        "speech-embedding-int8",
+        "473abe935d9356012443aa40d6132b561bdc77fccd9b9ab88420112c88873b02",
+    ),
 ];
 
 #[test]

@@ -25,7 +25,7 @@ fn recording(class: usize, rate_hz: u32, channels: u16, random: &mut SplitMix64)
             _ => -loud,
         };
         let noise = random.below(2_001) as i64 - 1_000;
-        let on = step * 8 / rate_hz as usize % 2 == 0;
+        let on = (step * 8 / rate_hz as usize).is_multiple_of(2);
         let level = match class {
             0 => i64::from(on) * square(10 * pitch) + noise / 4,
             1 => noise * loud / 1_000,

@@ -84,6 +84,7 @@ def check(report, image, host, log_path):
         report.run("board list, board check", tried.is_checked)
         report.run("temperature over I2C", tried.reads_the_sensor)
         report.run("no answer on the bus", tried.tells_a_missing_answer)
+        report.run("temperature: learned", tried.learns_the_sensor)
         if not report.run("photos: collect, train", tried.learns_photos):
             return False
         report.run("photos: predict", tried.predicts_photos)
@@ -136,6 +137,18 @@ class Tried:
         self.board.refused("board read i2c:1:0x4a,kind=tmp105", "nothing answers at address 0x4a")
         self.board.refused("board read i2c:9:0x48,kind=tmp105", "there is no /dev/i2c-9")
         return "0x4a does not answer, /dev/i2c-9 is not there"
+
+    def learns_the_sensor(self):
+        source, answers = f"--field /sd/warmth --threads 1 %s --source {SENSOR},steps=8", []
+        for verb in ("collect --count 2 --label", "predict"):
+            for label, thousandths in (("cold", 4000), ("warm", 31000)):
+                self.machine.set_temperature(thousandths)
+                said = self.board.run(source % (f"{verb} {label}" if "label" in verb else verb))
+                answers.append(said[0]["label"])
+            if verb != "predict":
+                self.board.run("--field /sd/warmth train")
+        assert answers == ["cold", "warm"] * 2, answers
+        return "windows of eight temperatures: cold and warm are told apart"
 
     def learns_photos(self):
         answers = []

@@ -19,6 +19,10 @@ macro_rules! sources {
   command:PROGRAM …  a program that writes JPEG pictures on its standard output
   command,format=F,width=W,height=H:PROGRAM …
                      a program that writes raw frames
+  command,format=s16le,rate=16000[,window_ms=1000]:PROGRAM …
+                     a program that writes sound: s16le, s32le or f32le
+  i2c:BUS:ADDRESS,kind=adxl345[,steps=100]
+                     windows of a sensor: adxl345, tmp105 or lm75
   file:PATH          a photo or a window of a sensor, or a folder of them
   line:SEED[,light=evening][,part=gear]
                      the simulated line\n\n"
@@ -65,7 +69,7 @@ pub enum Verb {
     Demo(Demo),
     /// Take in labelled samples
     #[command(
-        after_help = concat!(sources!(), "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --from gestures\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27")
+        after_help = concat!(sources!(), "Examples:\n  fieldhead collect --from photos --burst-regex '^(tile[0-9]+)_'\n  fieldhead collect --from gestures\n  fieldhead collect --label washer --source line:7,part=washer --count 10\n  fieldhead collect --label washer --source camera --count 10\n  fieldhead collect --label bearing --source i2c:1:0x53,kind=adxl345 --count 10\n  fieldhead collect --source camera --button gear=GPIO17 --button nut=GPIO27")
     )]
     Collect(Collect),
     /// Train a head on the samples of the field
@@ -168,7 +172,7 @@ pub struct Collect {
     /// Label of everything that the source gives
     #[arg(long, requires = "source")]
     pub label: Option<String>,
-    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
+    /// camera[:DEVICE], command:PROGRAM …, i2c:…, file:PATH or line:SEED
     #[arg(long, conflicts_with = "from")]
     pub source: Option<String>,
     /// How many to take; without it all that a recording has, one from a live source, and with buttons no end
@@ -225,7 +229,7 @@ pub struct Predict {
         conflicts_with = "source"
     )]
     pub paths: Vec<PathBuf>,
-    /// camera[:DEVICE], command:PROGRAM …, file:PATH or line:SEED
+    /// camera[:DEVICE], command:PROGRAM …, i2c:…, file:PATH or line:SEED
     #[arg(long)]
     pub source: Option<String>,
     /// How many frames to take from a source; without it one, and with buttons no end

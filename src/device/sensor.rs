@@ -1,9 +1,9 @@
 //! Sensors by their text, and windows of what they say.
 
 use super::DeviceError;
-use super::adxl345::Adxl345;
+use super::adxl345::{Adxl345, SAMPLE_US};
 use super::scan::ADDRESSES;
-use super::tmp105::{Kind, Tmp105};
+use super::tmp105::{CONVERSION_US, Kind, Tmp105};
 use embedded_hal::i2c::I2c;
 
 /// Something that gives rows of numbers.
@@ -21,6 +21,24 @@ pub enum Chip {
     Tmp105,
     Lm75,
     Adxl345,
+}
+
+impl Chip {
+    /// Numbers in a row.
+    pub fn channels(self) -> usize {
+        match self {
+            Chip::Tmp105 | Chip::Lm75 => 1,
+            Chip::Adxl345 => 3,
+        }
+    }
+
+    /// Time between two rows, in µs. A temperature is asked for no sooner than it was measured anew.
+    pub fn sample_us(self) -> u64 {
+        match self {
+            Chip::Tmp105 | Chip::Lm75 => CONVERSION_US,
+            Chip::Adxl345 => SAMPLE_US,
+        }
+    }
 }
 
 /// What `i2c:BUS:ADDRESS,kind=…` names.
@@ -42,7 +60,10 @@ impl SensorSpec {
     }
 
     /// Sets the chip up on its bus.
-    pub fn start<B: I2c + 'static>(&self, bus: B) -> Result<Box<dyn Sensor>, DeviceError> {
+    pub fn start<B: I2c + Send + 'static>(
+        &self,
+        bus: B,
+    ) -> Result<Box<dyn Sensor + Send>, DeviceError> {
         let (name, address) = (&*self.bus, self.address);
         Ok(match self.chip {
             Chip::Tmp105 => Box::new(Tmp105::new(bus, name, address, Kind::Tmp105)?),
@@ -52,7 +73,8 @@ impl SensorSpec {
     }
 }
 
-fn spec(text: &str) -> Result<SensorSpec, String> {
+/// As [`SensorSpec::parse`], with what is wrong as a text.
+pub fn spec(text: &str) -> Result<SensorSpec, String> {
     let rest = text.strip_prefix("i2c:").ok_or("expected i2c: first")?;
     let (place, kind) = rest
         .split_once(",kind=")

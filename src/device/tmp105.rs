@@ -11,6 +11,8 @@ const TEMPERATURE: u8 = 0x00;
 const CONFIGURATION: u8 = 0x01;
 /// R1 R0 = 11: 12 bits, 220 ms a conversion; everything else as after power-on.
 const TWELVE_BITS: u8 = 0x60;
+/// Time between two readings; a conversion takes 220 ms of it, an LM75B's 100.
+pub const CONVERSION_US: u64 = 250_000;
 
 /// Which chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
-//! What can go wrong with a device or a program that gives pictures or sound.
+//! What can go wrong with a device or a program that gives pictures, sound or windows.
 
+use crate::device::DeviceError;
 use crate::preprocess::PreprocessError;
 use std::io;
 
@@ -54,6 +55,8 @@ pub enum LiveError {
         name: String,
         source: PreprocessError,
     },
+    #[error(transparent)]
+    Sensor(#[from] DeviceError),
     #[error("{name} failed: {source}; `fieldhead board check` may say more")]
     Failed { name: String, source: io::Error },
     #[error("there is no program '{program}'; install it, or give its whole path")]

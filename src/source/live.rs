@@ -43,6 +43,8 @@ pub(super) enum Form {
         height: u32,
     },
     Sound(Sound),
+    /// A file as it would be read from a disk.
+    File,
 }
 
 fn payload(
@@ -194,6 +196,7 @@ impl Source for Live {
                     width,
                     height,
                 } => payload(layout, (width, height), shot.bytes),
+                Form::File => Ok(Payload::Encoded(shot.bytes)),
                 Form::Sound(sound) => Ok(Payload::Encoded(sound.file(&shot.bytes))),
             };
             match payload {

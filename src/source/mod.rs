@@ -18,6 +18,7 @@ mod live;
 mod mjpeg;
 mod parse;
 mod program;
+pub mod sensor;
 mod simulated;
 pub mod sound;
 #[cfg(test)]
@@ -33,8 +34,10 @@ use crate::preprocess::{Image, Modality};
 use camera::CameraSpec;
 use command::{Command, CommandSpec, Frames};
 use live::{Live, PATIENCE};
+use sensor::{SensorFeed, SensorSource};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Monotonic time in µs, from any beginning: only the command line reads a clock, and lends it.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -62,7 +65,7 @@ pub enum SourceError {
         limit: u64,
     },
     #[error(
-        "the source '{text}' is not known: {what}; use file:PATH, camera[:DEVICE], command:PROGRAM … or line:SEED"
+        "the source '{text}' is not known: {what}; use file:PATH, camera[:DEVICE], command:PROGRAM …, i2c:BUS:ADDRESS,kind=… or line:SEED"
     )]
     Unknown { text: String, what: String },
     #[error(
@@ -104,6 +107,7 @@ pub enum Spec {
     Files(PathBuf),
     Camera(CameraSpec),
     Command(CommandSpec),
+    Sensor(SensorSource),
     Line(Box<LineSource>),
 }
 
@@ -122,6 +126,9 @@ pub fn gives(text: &str) -> Result<Option<Modality>, SourceError> {
     Ok(match parse(text)? {
         Spec::Files(_) => None,
         Spec::Command(spec) if matches!(spec.frames, Frames::Sound(_)) => Some(Modality::Sound),
+        Spec::Sensor(sensor) => Some(Modality::Window {
+            channels: sensor.spec.chip.channels(),
+        }),
         Spec::Camera(_) | Spec::Command(_) | Spec::Line(_) => Some(Modality::Picture),
     })
 }
@@ -138,12 +145,33 @@ pub fn open(text: &str, clock: &Clock) -> Result<Opened, SourceError> {
         }
         Spec::Line(line) => Ok(Opened::Frames(line)),
         Spec::Camera(spec) => Ok(Opened::Live(open_camera(spec, clock)?)),
+        Spec::Sensor(sensor) => Ok(Opened::Live(open_sensor(&sensor, clock)?)),
         Spec::Command(spec) => {
             let name = format!("command:{}", spec.program());
             let live = Live::start(name, Command::new(spec), clock.clone(), PATIENCE)?;
             Ok(Opened::Live(Box::new(live)))
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn open_sensor(sensor: &SensorSource, clock: &Clock) -> Result<Box<dyn Source>, SourceError> {
+    let spec = sensor.spec.clone();
+    let name = format!("i2c:{}:{:#04x}", spec.bus, spec.address);
+    let open = move || spec.start(crate::device::linux::open_bus(&spec.bus)?);
+    let patience = PATIENCE + Duration::from_millis(sensor.window_ms());
+    let feed = SensorFeed::new(sensor, open);
+    Ok(Box::new(Live::start(name, feed, clock.clone(), patience)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_sensor(sensor: &SensorSource, _: &Clock) -> Result<Box<dyn Source>, SourceError> {
+    Err(SourceError::Live(LiveError::Sensor(
+        crate::device::DeviceError::Missing {
+            device: sensor.spec.bus.clone(),
+            cure: "sensors are read on Linux".into(),
+        },
+    )))
 }
 
 #[cfg(target_os = "linux")]

@@ -1,11 +1,13 @@
 //! The text of `--source`.
 //!
-//! Owns: `file:PATH`, `camera[:DEVICE][,OPTIONS]`, `command[,OPTIONS]:PROGRAM …`, `line:SEED[,light=day|evening][,part=NAME]`.
+//! Owns: `file:PATH`, `camera[:DEVICE][,OPTIONS]`, `command[,OPTIONS]:PROGRAM …`, `i2c:BUS:ADDRESS,kind=…[,steps=N]`,
+//! `line:SEED[,light=day|evening][,part=NAME]`.
 //! Invariant: a text that is not understood is refused, naming what was expected.
 
 use super::camera::{CameraSpec, DEFAULT_DEVICE};
 use super::command::{CommandSpec, Frames};
 use super::line::{Light, Line, Part};
+use super::sensor::SensorSource;
 use super::simulated::LineSource;
 use super::sound::{Encoding, Sound};
 use super::{SourceError, Spec};
@@ -32,7 +34,8 @@ pub fn parse(text: &str) -> Result<Spec, SourceError> {
         "line" => behind_colon().and_then(|rest| line(text, rest)),
         "camera" => camera(rest).map(Spec::Camera),
         "command" => command(rest).map(Spec::Command),
-        _ => Err("expected file, camera, command or line before the first ':'".into()),
+        "i2c" => SensorSource::parse(text).map(Spec::Sensor),
+        _ => Err("expected file, camera, command, i2c or line before the first ':'".into()),
     };
     spec.map_err(unknown)
 }
