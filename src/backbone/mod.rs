@@ -1,7 +1,7 @@
 //! The backbone: a frozen, quantized network that turns a picture into features, or formulas that do so with a sensor's window.
 //!
 //! Owns: finding a backbone ([`find`]), its card ([`card`]), loading it and running one inference ([`Backbone`]), what is told of windows
-//! ([`window`]). Does not own: how a picture is fitted to the input (`preprocess`), or what is learned from the features (`head`).
+//! (`window`). Does not own: how a picture is fitted to the input (`preprocess`), or what is learned from the features (`head`).
 //!
 //! The one interface the other rooms see is [`Backbone::load`] and [`Backbone::outputs`]: u8 pixels in, pooled outputs out
 //! ([`Backbone::describe`] for windows). Inside,

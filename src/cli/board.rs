@@ -2,14 +2,13 @@
 
 use super::bench::peak_rss_mb;
 use super::context::Context;
+use super::example::Example;
 use super::output::{self, fit, ms_since, round};
 use super::sound;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use fieldhead::board::check::{self, Bench, Finding, Severity};
 use fieldhead::board::{self, Found, Profile};
-use fieldhead::preprocess;
-use fieldhead::source::line::{Light, Line};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -223,20 +222,18 @@ fn measure(context: &Context, profile: &Profile, seconds: u64) -> Result<Bench> 
         0 => context.threads,
         threads => threads.min(context.threads),
     };
-    let view = &embedder.recipe().view;
-    let (_, image) = Line::new(1, Light::day()).next();
-    let pixels = preprocess::fit_to(&image, view.fit, view.width, view.height, view.pad)?;
     let backbone = embedder.backbone();
+    let example = Example::of(backbone, embedder.recipe())?;
     // The first runs find their memory and wake the processor.
     for _ in 0..3 {
-        backbone.embed_on(&pixels, threads)?;
+        example.run(backbone, threads)?;
     }
     let bar = context.out.progress(seconds, "measuring");
     let mut latencies_ms = Vec::new();
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(seconds) {
         let one = Instant::now();
-        backbone.embed_on(&pixels, threads)?;
+        example.run(backbone, threads)?;
         latencies_ms.push(ms_since(one));
         bar.set_position(start.elapsed().as_secs());
     }

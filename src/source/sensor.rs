@@ -1,6 +1,6 @@
 //! Windows of a sensor on the board's header.
 //!
-//! Owns: how many rows make a window, and reading them one step at a time ([`SensorFeed`]). Does not own: the chips and their bus
+//! Owns: how many rows make a window, and reading them one step at a time. Does not own: the chips and their bus
 //! (`device`), or when a sensor is set up again (`live`).
 //!
 //! Invariant: rows of a window follow each other without a gap; where the sensor lost some, the window begins anew.
