@@ -141,6 +141,8 @@ fn what_only_pictures_have_is_refused_for_windows() {
         "leave --fit out",
     );
     bench.refused(&["train", "--fit", "crop"], 2, "leave --fit out");
+    // All of a window is what squash shows of a picture.
+    bench.ok(&["train", "--fit", "squash"]);
     bench.refused(
         &["backbones", "--backbone", "window-17"],
         6,

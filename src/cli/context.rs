@@ -132,7 +132,8 @@ impl Context {
     /// The recipes that the settings leave to choose from, first the one that is taken without evidence.
     pub fn candidates(&self) -> Result<Vec<Recipe>> {
         let card = self.found()?.card;
-        if let (Modality::Window { .. }, Some(fit)) = (card.modality, self.settings.fit) {
+        let fit = self.settings.fit.filter(|fit| *fit != Fit::Squash);
+        if let (Modality::Window { .. }, Some(fit)) = (card.modality, fit) {
             let name = &card.name;
             let what = format!(
                 "{name} sees windows in one way, and fit {fit} is for pictures; leave --fit out"
