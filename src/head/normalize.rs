@@ -13,7 +13,7 @@ pub enum Normalization {
     None,
     /// To Euclidean length one.
     L2,
-    /// Each feature to mean zero and about variance one over the samples it was fitted on; see `FLOOR`.
+    /// Each feature to mean zero, and about variance one within the classes of the samples it was fitted on; see `FLOOR` and `PRIOR`.
     Standardize,
     /// The square root of each number's size, with its sign, then to length one: what fires often and strongly counts less (Perronnin,
     /// Sánchez and Mensink, Improving the Fisher Kernel, 2010).
@@ -52,6 +52,10 @@ impl Normalization {
 /// (seeds 2, 11, 13; of 0, 0.1, 0.3 and 1 the smallest that helped); on photos it changes the balanced accuracy by −0.4 to +2.8
 /// points, on average upward.
 const FLOOR: f64 = 0.1;
+
+/// As many samples as the variance of all counts beside the variance within the classes: with a sample or two a class little is known of
+/// that, and with one nothing.
+const PRIOR: f64 = 1.0;
 
 impl fmt::Display for Normalization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,7 +150,17 @@ fn to_unit(row: &mut [f32]) {
 }
 
 fn moments(samples: &Samples) -> (Vec<f32>, Vec<f32>) {
-    let (mean, variance) = mean_and_variance(samples);
+    let Moments {
+        mean,
+        variance,
+        within,
+    } = Moments::of(samples);
+    let free = samples.n().saturating_sub(samples.classes()) as f64;
+    let variance: Vec<f64> = within
+        .iter()
+        .zip(variance)
+        .map(|(within, variance)| (within + PRIOR * variance) / (free + PRIOR))
+        .collect();
     let floor = FLOOR * variance.iter().sum::<f64>() / variance.len() as f64;
     // A feature whose spread is rounding noise says nothing; scaling it up would only amplify the noise.
     let scale = variance.iter().zip(&mean).map(|(variance, mean)| {
@@ -161,23 +175,49 @@ fn moments(samples: &Samples) -> (Vec<f32>, Vec<f32>) {
     (mean.into_iter().map(|x| x as f32).collect(), scale)
 }
 
+/// Of each feature.
+struct Moments {
+    mean: Vec<f64>,
+    variance: Vec<f64>,
+    /// Sum of squares around the means of the classes.
+    within: Vec<f64>,
+}
+
+impl Moments {
+    fn of(samples: &Samples) -> Moments {
+        moments_of(samples)
+    }
+}
+
 vectorized! {
-    fn mean_and_variance<'a>(samples: &'a Samples) -> (Vec<f64>, Vec<f64>) {
+    fn moments_of<'a>(samples: &'a Samples) -> Moments {
+        let width = samples.width();
         let share = 1.0 / samples.n().max(1) as f64;
-        let mut mean = vec![0.0f64; samples.width()];
-        let mut variance = mean.clone();
-        for row in samples.rows().chunks_exact(samples.width()) {
-            for (mean, &x) in mean.iter_mut().zip(row) {
+        let shares: Vec<f64> = samples.counts().iter().map(|&n| 1.0 / n.max(1) as f64).collect();
+        let mut mean = vec![0.0f64; width];
+        let mut means = vec![0.0f64; width * shares.len()];
+        let rows = || samples.rows().chunks_exact(width).zip(&samples.labels);
+        for (row, &label) in rows() {
+            let (at, own) = (label as usize * width, shares[label as usize]);
+            let of_class = means[at..at + width].iter_mut();
+            for ((mean, of_class), &x) in mean.iter_mut().zip(of_class).zip(row) {
                 *mean += share * f64::from(x);
+                *of_class += own * f64::from(x);
             }
         }
-        for row in samples.rows().chunks_exact(samples.width()) {
-            for ((variance, mean), &x) in variance.iter_mut().zip(&mean).zip(row) {
-                let off = f64::from(x) - mean;
-                *variance += share * off * off;
+        let mut variance = vec![0.0f64; width];
+        let mut within = variance.clone();
+        for (row, &label) in rows() {
+            let of_class = &means[label as usize * width..][..width];
+            let sums = variance.iter_mut().zip(&mut within);
+            let means = mean.iter().zip(of_class);
+            for ((sums, means), &x) in sums.zip(means).zip(row) {
+                let (off, off_class) = (f64::from(x) - means.0, f64::from(x) - means.1);
+                *sums.0 += share * off * off;
+                *sums.1 += off_class * off_class;
             }
         }
-        (mean, variance)
+        Moments { mean, variance, within }
     }
 }
 
@@ -208,9 +248,31 @@ mod tests {
     fn standardize_gives_mean_zero_and_drops_constants() {
         let set = samples(vec![1.0, 5.0, 3.0, 5.0]);
         let one = Normalizer::fit(Normalization::Standardize, &set);
-        let unit = (1.0 / (1.0 + FLOOR / 2.0).sqrt()) as f32;
+        // Squares of 1 and 1 around the mean of the class, and the variance of all, 1, as one sample more.
+        let variance = (2.0 + PRIOR) / (1.0 + PRIOR);
+        let unit = (1.0 / (variance + FLOOR * variance / 2.0).sqrt()) as f32;
         assert_eq!(one.apply_all(set.clone()).rows(), [-unit, 0.0, unit, 0.0]);
         assert!(one.validate(2).is_ok() && one.validate(3).is_err());
+    }
+
+    #[test]
+    fn what_tells_the_classes_apart_is_not_scaled_down_for_it() {
+        // Both features scatter alike within the classes; the first tells them apart.
+        let rows = vec![0.0, 0.0, 2.0, 2.0, 10.0, 0.0, 12.0, 2.0];
+        let names = ["a", "b"].map(str::to_owned).to_vec();
+        let set = Samples::new(2, rows, vec![0, 0, 1, 1], names, vec![0; 4]).unwrap();
+        let one = Normalizer::fit(Normalization::Standardize, &set);
+        let ratio = one.scale[1] / one.scale[0];
+        // The variance of all is 26 and 1.
+        let expected = ((4.0 + 26.0 * PRIOR) / (4.0 + PRIOR)).sqrt();
+        assert!(ratio > 1.0 && f64::from(ratio) < expected, "{ratio}");
+        // A sample a class: of the scatter within nothing is known, and that of all counts.
+        let alone = set.select(&[0, 2]).unwrap();
+        let one = Normalizer::fit(Normalization::Standardize, &alone);
+        assert_eq!(
+            one.scale,
+            [(1.0 / (25.0 + FLOOR * 12.5f64).sqrt()) as f32, 0.0]
+        );
     }
 
     #[test]
