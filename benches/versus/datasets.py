@@ -1,7 +1,7 @@
 """The data sets as features and labels, split as their makers split them.
 
 `DIR/<set>` holds the recordings; a `PROVENANCE.txt` beside them says where they come from. Photos become features by
-`fieldhead features`, sensors by `sensors.py`. Splits by recording or by object are kept: magnetic_tile's sides share no tile, and of
+`fieldhead features`, sensors by `sensors.py` or by `fieldhead features` too. Splits by recording or by object are kept: magnetic_tile's sides share no tile, and of
 the bearings one motor load learns and another judges (train and val of one load are pieces of one recording). The bearings' class
 `normal` is left out: the loads that judge do not have it.
 """
@@ -28,18 +28,35 @@ SETS = {
 }
 
 
-def write(data: pathlib.Path, name: str, folder: pathlib.Path, photos) -> list[pathlib.Path]:
-    """Writes train and test of a set as `.npz`; `photos(from, to)` embeds a folder of photos."""
+def write(data: pathlib.Path, name: str, folder: pathlib.Path, embed, own: bool) -> list[pathlib.Path]:
+    """Writes train and test of a set as `.npz`; `embed(from, to)` lets fieldhead embed a folder, of sensors too if `own`."""
     *sides, features, classes = SETS[name]
-    paths = [folder / f"{name.replace(' ', '-')}-{side}.npz" for side in ("train", "test")]
+    kind = "-own" if own and features else ""
+    paths = [folder / f"{name.replace(' ', '-')}{kind}-{side}.npz" for side in ("train", "test")]
     for side, path in zip(sides, paths):
         if path.exists():
             continue
-        if features is None:
-            photos(data / side, path)
+        if features is None or own:
+            embed(data / side, path)
+            keep(path, classes)
         else:
             np.savez(path, **sensors.tree(data / side, features, classes))
     return paths
+
+
+def keep(path: pathlib.Path, classes: set | None):
+    """Leaves the rows of some classes in a file of features."""
+    with np.load(path) as file:
+        table = dict(file)
+    wanted = [at for at, name in enumerate(table["label_names"]) if classes is None or str(name) in classes]
+    rows = np.isin(table["labels"], wanted)
+    number = {old: new for new, old in enumerate(wanted)}
+    np.savez(
+        path,
+        features=table["features"][rows],
+        labels=np.array([number[label] for label in table["labels"][rows]], dtype=np.int64),
+        label_names=table["label_names"][wanted],
+    )
 
 
 def strokes(data: pathlib.Path, folder: pathlib.Path):

@@ -49,6 +49,7 @@ def main():
     parser.add_argument("--train", type=pathlib.Path)
     parser.add_argument("--test", type=pathlib.Path)
     parser.add_argument("--sets", default=",".join(datasets.SETS), help="of --data, those to run")
+    parser.add_argument("--sensors", default="simple", choices=("simple", "own"), help="features of sensors: `sensors.py`, or fieldhead's")
     parser.add_argument("--features", default="final")
     parser.add_argument("--fit", default="squash")
     parser.add_argument("--shots", default="1,5,20")
@@ -66,15 +67,17 @@ def main():
         cache = args.cache or pathlib.Path(folder)
         cache.mkdir(parents=True, exist_ok=True)
 
-        def photos(source, path):
-            fieldhead("--fit", args.fit, "--features", args.features, "features", "--from", source, "--out", path)
+        def embed(source, path):
+            nowhere = cache / "no-field"
+            options = ("--field", nowhere, "--fit", args.fit, "--features", args.features)
+            fieldhead(*options, "features", "--from", source, "--out", path)
 
         if args.data is None:
             pairs = {"photos": [cache / "train.npz", cache / "test.npz"]}
-            photos(args.train, pairs["photos"][0])
-            photos(args.test, pairs["photos"][1])
+            embed(args.train, pairs["photos"][0])
+            embed(args.test, pairs["photos"][1])
         else:
-            pairs = {name: datasets.write(args.data, name, cache, photos) for name in args.sets.split(",")}
+            pairs = {name: datasets.write(args.data, name, cache, embed, args.sensors == "own") for name in args.sets.split(",")}
         if args.only != "times":
             accuracies(args, pairs)
         if args.only != "accuracies":
