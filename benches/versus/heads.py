@@ -81,7 +81,7 @@ def main():
         if args.only != "times":
             accuracies(args, pairs)
         if args.only != "accuracies":
-            times_of(args, cache, pairs, photos)
+            times_of(args, cache, pairs, embed)
 
 
 def fieldhead(*words) -> dict:
@@ -168,7 +168,7 @@ def peer(args, fit, shots, train, test):
     return np.mean(scores)
 
 
-def times_of(args, cache, pairs, photos):
+def times_of(args, cache, pairs, embed):
     if args.data is None:
         return times("these photos", pairs["photos"][0], None)
     pictures, path = cache / "strokes", cache / "strokes.npz"
@@ -176,7 +176,7 @@ def times_of(args, cache, pairs, photos):
         datasets.strokes(args.data, pictures)
         sides = []
         for side in ("train", "val"):
-            photos(pictures / side, cache / f"strokes-{side}.npz")
+            embed(pictures / side, cache / f"strokes-{side}.npz")
             sides.append(np.load(cache / f"strokes-{side}.npz"))
         both = {key: np.concatenate([side[key] for side in sides]) for key in ("features", "labels")}
         np.savez(path, **both, label_names=sides[0]["label_names"])
