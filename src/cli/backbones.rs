@@ -99,9 +99,11 @@ fn rank(context: &Context) -> Result<()> {
     if let (true, Some(&(_, missing, all))) = (ranked.is_empty(), unseen.first()) {
         return Err(PipelineError::NoPicture { missing, all }.into());
     }
+    // Of equal accuracy the one whose features say more of the classes, and then the quicker one.
     ranked.sort_by(|a, b| {
         b.accuracy
             .total_cmp(&a.accuracy)
+            .then(b.h_score.total_cmp(&a.h_score))
             .then(a.ms.total_cmp(&b.ms))
     });
     report(context, &ranked)?;
