@@ -139,11 +139,7 @@ pub fn take_in(
         (Modality::Picture, Capture::Picture(image)) => {
             preprocess::keep(image, original, KEPT_PHOTO_BYTES)
         }
-        _ => Ok(preprocess::keep_recording(
-            capture,
-            original,
-            KEPT_RECORDING_BYTES,
-        )),
+        _ => preprocess::keep_recording(capture, original, KEPT_RECORDING_BYTES),
     };
     let (features, kept): (Vec<f32>, Option<Kept>) = match payload {
         Payload::Encoded(bytes) => {
@@ -179,8 +175,7 @@ pub fn take_in(
 /// Whether the photo budget has room; a field that is not made yet holds nothing.
 pub fn keeps_photos(store: Option<&Store>, settings: &Settings) -> Result<bool, PipelineError> {
     let used = store.map_or(Ok(0), Store::photo_bytes)?;
-    let most = KEPT_PHOTO_BYTES.max(KEPT_RECORDING_BYTES) as u64;
-    Ok(used + most <= settings.photo_budget_bytes)
+    Ok(used + KEPT_PHOTO_BYTES as u64 <= settings.photo_budget_bytes)
 }
 
 /// Commits samples; their ids come back once all of them are on disk.

@@ -332,5 +332,5 @@ fn photos_of_none_of_the_classes_are_judged_by_whether_they_are_called_unknown()
     for class in classes {
         fs::remove_dir_all(class).unwrap();
     }
-    bench.refused(&words, 3, "photos of the classes beside them");
+    bench.refused(&words, 3, "some of the classes beside them");
 }

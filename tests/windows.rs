@@ -127,6 +127,27 @@ fn another_kind_of_file_is_skipped_with_the_reason_and_the_next_step() {
 }
 
 #[test]
+fn a_stray_table_among_photos_does_not_make_a_field_of_windows() {
+    let bench = Bench::new();
+    bench.photos("photos", 3, 1);
+    fs::write(bench.path("photos/gear/0.csv"), "1,2,3,4\n".repeat(20)).unwrap();
+    bench.ok(&["collect", "--from", "photos"]);
+    let settings = fs::read_to_string(bench.path("field/field.toml")).unwrap();
+    assert!(settings.contains("efficientnet-lite0-int8"), "{settings}");
+    assert_eq!(bench.run(&["samples", "--json"]).json().len(), 9);
+}
+
+#[test]
+fn a_head_of_windows_that_was_imported_is_followed_by_windows() {
+    let bench = taught();
+    bench.ok(&["export", "a.fhead"]);
+    let other = ["--field", "other"];
+    bench.ok(&[&other[..], &["import", "a.fhead"]].concat());
+    bench.ok(&[&other[..], &["collect", "--from", "test"]].concat());
+    bench.ok(&[&other[..], &["train"]].concat());
+}
+
+#[test]
 fn what_only_pictures_have_is_refused_for_windows() {
     let bench = taught();
     let fresh = ["collect", "--from", "train", "--field", "other"];

@@ -122,8 +122,9 @@ fn moments(channel: &[f64], level: f64, centred: &[f64]) -> [f64; MOMENTS] {
     };
     let deviation = power(2, 1.0).sqrt();
     let by = deviation + FLOOR;
-    let least = channel.iter().copied().fold(f64::INFINITY, f64::min);
-    let greatest = channel.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // Which of two zeros the least one is, is not said: of a processor's or a library's choice only the positive one is left.
+    let least = channel.iter().copied().fold(f64::INFINITY, f64::min) + 0.0;
+    let greatest = channel.iter().copied().fold(f64::NEG_INFINITY, f64::max) + 0.0;
     let peak = centred.iter().fold(0.0f64, |peak, x| peak.max(x.abs()));
     [
         libm::asinh(level),
@@ -252,6 +253,17 @@ mod tests {
             hex(&Sha256::digest(bytes)),
             "303ae65f3adcee4c7bb033a705269973701ff50db43553e7c0131ced33b7a546"
         );
+    }
+
+    #[test]
+    fn the_sign_of_a_zero_leaves_no_trace() {
+        let zeros = [[0.0, -0.0], [-0.0, 0.0]].map(|pair| {
+            let all = outputs(&window(1, 8, |step, _| pair[step % 2]))
+                .unwrap()
+                .concat();
+            all.iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+        });
+        assert_eq!(zeros[0], zeros[1]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ macro_rules! sources {
                      a program that writes sound: s16le, s32le or f32le
   i2c:BUS:ADDRESS,kind=adxl345[,steps=100]
                      windows of a sensor: adxl345, tmp105 or lm75
-  file:PATH          a photo or a window of a sensor, or a folder of them
+  file:PATH          a photo, a sound or a window of a sensor, or a folder
   line:SEED[,light=evening][,part=gear]
                      the simulated line\n\n"
     };
@@ -158,8 +158,8 @@ pub struct Demo {
 
 #[derive(Debug, ClapArgs)]
 pub struct Collect {
-    /// Folder of classes: DIR/<label>/<file>, photos (JPEG, PNG) or windows of a sensor (CSV with a row a time step and a column a
-    /// channel, or raw little-endian .f32)
+    /// Folder of classes: DIR/<label>/<file>, photos (JPEG, PNG), sounds (WAV), or windows of a sensor (CSV with a row a time step and
+    /// a column a channel, or raw little-endian .f32)
     #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present_any = ["label", "buttons", "source"])]
     pub from: Option<PathBuf>,
     /// With --from: what in a file's name tells its capture burst (first group, or the whole match)
@@ -222,7 +222,7 @@ pub struct Eval {
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("wires").args(["lamps", "wrong"]).multiple(true))]
 pub struct Predict {
-    /// Photos or windows of a sensor, or folders of them
+    /// Photos, sounds or windows of a sensor, or folders of them
     #[arg(
         value_name = "PATH",
         required_unless_present = "source",
@@ -258,7 +258,7 @@ pub struct Correct {
     /// What it really is
     #[arg(long)]
     pub label: String,
-    /// The photo or window that was taken for something else
+    /// The photo, sound or window that was taken for something else
     #[arg(
         value_name = "PATH",
         required_unless_present = "sample",

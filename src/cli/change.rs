@@ -28,7 +28,7 @@ pub fn correct(context: &Context, options: &Correct) -> Result<()> {
             correct_picture(context, &store, &head, None, (&payload, source), label)?
         }
         (None, Some(id)) => relabel(context, &store, &head, label, id)?,
-        (None, None) => return Err(Usage("give a photo, or --sample ID".into()).into()),
+        (None, None) => return Err(Usage("give a file, or --sample ID".into()).into()),
     };
     if !head.learned.labels.contains(label) {
         let text = format!("'{label}' is a new class; `fieldhead class` lists all");

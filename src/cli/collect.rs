@@ -96,9 +96,9 @@ impl Tally {
         Ok(())
     }
 
-    fn take(&mut self, context: &Context, id: u64, sample: &NewSample, keep: bool) -> Result<()> {
+    fn take(&mut self, context: &Context, id: u64, sample: &NewSample) -> Result<()> {
         self.collected += 1;
-        self.without_picture += usize::from(!keep);
+        self.without_picture += usize::from(sample.sample.photo.is_none());
         let label = &sample.sample.label;
         *self.classes.entry(label.clone()).or_default() += 1;
         context
@@ -276,7 +276,7 @@ impl Taking<'_> {
         }
         let ids = pipeline::add(made(self.context, store)?, self.embedder, &new)?;
         for (id, sample) in ids.into_iter().zip(&new) {
-            tally.take(self.context, id, sample, keep)?;
+            tally.take(self.context, id, sample)?;
         }
         Ok(())
     }
@@ -406,7 +406,7 @@ impl<'a> Frames<'a> {
             Ok(sample) => {
                 let store = made(context, &mut self.store)?;
                 for id in pipeline::add(store, embedder, std::slice::from_ref(&sample))? {
-                    bar.suspend(|| tally.take(context, id, &sample, keep))?;
+                    bar.suspend(|| tally.take(context, id, &sample))?;
                 }
                 Ok(())
             }
@@ -447,13 +447,26 @@ fn from_buttons(context: &Context, options: &Collect, text: &str, tally: &mut Ta
     let (Opened::Live(mut source) | Opened::Frames(mut source)) =
         source::open(text, &context.clock)?
     else {
-        return Err(Usage("buttons go with a camera or a command, not with files".into()).into());
+        return Err(Usage(
+            "buttons go with a camera, a sensor or a command, not with files".into(),
+        )
+        .into());
     };
     let count = options.count.unwrap_or(u64::MAX);
     let begun_us = now_us();
     let mut frames = Frames::new(context, count, tally)?;
     let mut taken = 0;
+    let windows = context.found()?.card.modality != Modality::Picture;
+    let mut last = None;
     let take = |label: &str, press: u64| -> Result<bool> {
+        if windows && last.replace(press) != Some(press) {
+            // The window that waits and the one that is under way began before the button was pressed.
+            for _ in 0..2 {
+                if source.next()?.is_none() {
+                    return Ok(false);
+                }
+            }
+        }
         let Some(frame) = source.next()? else {
             return Ok(false);
         };

@@ -20,6 +20,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// The most files of a folder that are looked at to tell what it holds.
 const LOOKED_AT: usize = 16;
 
+/// What most of some files hold, looking at a few from everywhere among them. What bears the mark of its kind goes before what only
+/// looks like numbers.
+fn most_of(files: &[&Path]) -> Option<Modality> {
+    let step = files.len().div_ceil(LOOKED_AT).max(1);
+    let kind = |path: &&Path| Modality::of(&folder::read(path).ok()?);
+    let kinds: Vec<Modality> = files.iter().step_by(step).filter_map(kind).collect();
+    let count = |kind: &Modality| {
+        let marked = !matches!(kind, Modality::Window { .. });
+        (kinds.iter().filter(|other| *other == kind).count(), marked)
+    };
+    kinds.iter().copied().rev().max_by_key(count)
+}
+
 #[derive(Clone)]
 pub struct Context {
     pub folder: PathBuf,
@@ -83,8 +96,7 @@ impl Context {
     /// This context for such files, whatever the field holds: where the command line names no backbone, and that of the settings takes
     /// something else, by the built-in one that takes them.
     pub fn suited_anyway<'a>(&self, files: impl Iterator<Item = &'a Path>) -> Result<Context> {
-        let kind = |path: &Path| Modality::of(&folder::read(path).ok()?);
-        match files.take(LOOKED_AT).find_map(kind) {
+        match most_of(&files.collect::<Vec<_>>()) {
             Some(kind) => self.with_built_in(kind),
             None => Ok(self.clone()),
         }
@@ -100,10 +112,17 @@ impl Context {
 
     fn with_built_in(&self, kind: Modality) -> Result<Context> {
         let mut context = self.clone();
-        if self.asked.is_none() && self.found()?.card.modality != kind {
-            context.settings.backbone = find::built_in_for(kind);
+        match (&self.asked, self.found()?.card.modality.check(kind)) {
+            (Some(_), taken) => taken?,
+            (None, Err(_)) => context.settings.backbone = find::built_in_for(kind),
+            (None, Ok(())) => {}
         }
         Ok(context)
+    }
+
+    /// Whether the command line names a backbone.
+    pub fn names_backbone(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// The backbone of the settings or of the command line.
@@ -132,7 +151,7 @@ impl Context {
     /// The recipes that the settings leave to choose from, first the one that is taken without evidence.
     pub fn candidates(&self) -> Result<Vec<Recipe>> {
         let card = self.found()?.card;
-        let fit = self.settings.fit.filter(|fit| *fit != Fit::Squash);
+        let fit = self.asked_fit.filter(|fit| *fit != Fit::Squash);
         if let (Modality::Window { .. }, Some(fit)) = (card.modality, fit) {
             let name = &card.name;
             let what = format!(

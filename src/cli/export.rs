@@ -90,7 +90,15 @@ pub fn import(context: &Context, options: &args::File) -> Result<()> {
         time_us: now_us(),
         ..head
     };
-    let store = context.create()?;
+    let mut settled = context.clone();
+    // A new field goes on with what the head takes; a folder that was named is named again.
+    if !context.names_backbone() {
+        settled
+            .settings
+            .backbone
+            .clone_from(&record.recipe.backbone);
+    }
+    let store = settled.create()?;
     let version = pipeline::put_head(&store, &record, Origin::Import { file: path.clone() })?;
     let labels = &record.learned.labels;
     context.out.json(&json!({

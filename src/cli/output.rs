@@ -57,7 +57,7 @@ impl Output {
     pub fn without_picture(&self, samples: usize, folder: &Path) {
         if samples > 0 {
             self.note(format!(
-                "stored without a picture: {samples}, because the room of photos_mb is used up; another backbone, fit or \
+                "stored without a picture: {samples}, because the room of photos_mb is used up, or they are too large; another backbone, fit or \
                  choice of features cannot learn from what has none: raise photos_mb in {}",
                 folder.join(config::FILE_NAME).display()
             ));

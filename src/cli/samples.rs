@@ -103,7 +103,7 @@ fn suspicious(context: &Context, options: &SamplesOptions) -> Result<()> {
         context.out.line(line.trim_end())?;
     }
     context.out.line(format!(
-        "{} of {} could be judged by others; look at a photo, then",
+        "{} of {} could be judged by others; look at a sample, then",
         found.len(),
         count(set.samples.n(), "sample")
     ))?;

@@ -31,7 +31,7 @@ pub fn part(learned: &Learned, tree: &mut EmbeddedTree) -> Result<Vec<Vec<f32>>>
         all.partition(|(file, _)| is_stranger(&file.label));
     if classes.is_empty() {
         return Err(BadInput(format!(
-            "all photos are of '{UNKNOWN}'; give photos of the classes beside them, since what is called unknown says nothing without \
+            "all samples are of '{UNKNOWN}'; give some of the classes beside them, since what is called unknown says nothing without \
              what is called so wrongly"
         ))
         .into());

@@ -23,6 +23,9 @@ const FULL_RANGE: u8 = 0x0b;
 /// Stream: the newest samples are kept.
 const STREAM: u8 = 0x80;
 const MEASURE: u8 = 0x08;
+const STANDBY: u8 = 0x00;
+/// Nothing is kept, and what was is gone.
+const BYPASS: u8 = 0x00;
 const OVERRUN: u8 = 0x01;
 /// Bits of FIFO_STATUS that count entries; 32 and the one in the data registers at most.
 const ENTRIES: u8 = 0x3f;
@@ -55,8 +58,10 @@ impl<B: I2c> Adxl345<B> {
                 got,
             });
         }
-        // Measuring begins last, as the datasheet asks.
+        // A chip that was left measuring is stopped, and forgets what it kept; measuring begins last, as the datasheet asks.
         for (register, value) in [
+            (POWER_CTL, STANDBY),
+            (FIFO_CTL, BYPASS),
             (BW_RATE, RATE_100_HZ),
             (DATA_FORMAT, FULL_RANGE),
             (FIFO_CTL, STREAM),

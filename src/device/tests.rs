@@ -264,7 +264,14 @@ fn a_sensor_that_does_not_answer_is_told_from_a_bus_that_fails() {
 /// How an ADXL345 is set up.
 fn set_up() -> Vec<Said> {
     let mut said = vec![Said::write_read(0x53, vec![0x00], vec![0xe5])];
-    for (register, value) in [(0x2c, 0x0a), (0x31, 0x0b), (0x38, 0x80), (0x2d, 0x08)] {
+    for (register, value) in [
+        (0x2d, 0x00),
+        (0x38, 0x00),
+        (0x2c, 0x0a),
+        (0x31, 0x0b),
+        (0x38, 0x80),
+        (0x2d, 0x08),
+    ] {
         said.push(Said::write(0x53, vec![register, value]));
     }
     said

@@ -1,6 +1,6 @@
 //! The copy of a sample that the store keeps, so that another view, other taps or another backbone need no new one.
 
-use super::{Capture, Image, PreprocessError, Rect, resize};
+use super::{Capture, Image, PreprocessError, Rect, resize, sound};
 use image::codecs::jpeg::JpegEncoder;
 
 /// The shorter side of a kept picture: enough for every view of a 224-pixel backbone, and for 320-pixel ones.
@@ -59,19 +59,32 @@ pub fn keep(
     Ok(None)
 }
 
-/// The file of a sound or a window, when it is small enough: a second at 16 kHz and 16 bits has 32 KB, a window of 2,048 steps 8 KB, one
-/// of 100 steps of six channels as text 6 KB.
-pub fn keep_recording(capture: &Capture, original: &[u8], budget_bytes: usize) -> Option<Kept> {
-    let (width, height) = match capture {
-        Capture::Picture(image) => (image.width, image.height),
-        Capture::Window(window) => (window.steps() as u32, window.channels() as u32),
+/// The file of a sound or a window when it is small enough: a second at 16 kHz and 16 bits has 32 KB, a window of 2,048 steps 8 KB, one
+/// of 100 steps of six channels as text 6 KB. A larger sound is kept as the network hears it, one channel at 16 kHz; a larger window is
+/// not kept.
+pub fn keep_recording(
+    capture: &Capture,
+    original: &[u8],
+    budget_bytes: usize,
+) -> Result<Option<Kept>, PreprocessError> {
+    let verbatim = original.len() <= budget_bytes;
+    let (width, height, bytes) = match capture {
+        Capture::Picture(image) if verbatim => (image.width, image.height, original.to_vec()),
+        Capture::Picture(image) => {
+            let heard = sound::reduced(&sound::parse(original)?);
+            (image.width, image.height, heard)
+        }
+        Capture::Window(window) => {
+            let (steps, channels) = (window.steps() as u32, window.channels() as u32);
+            (steps, channels, original.to_vec())
+        }
     };
-    (original.len() <= budget_bytes).then(|| Kept {
+    Ok((bytes.len() <= budget_bytes).then_some(Kept {
         width,
         height,
-        bytes: original.to_vec(),
-        verbatim: true,
-    })
+        bytes,
+        verbatim,
+    }))
 }
 
 fn shrink(image: &Image, short: u32) -> Image {
@@ -136,6 +149,30 @@ mod tests {
         assert_eq!((kept.width, kept.height, kept.verbatim), (426, 320, false));
         let back = decode(&kept.bytes).unwrap();
         assert_eq!((back.width, back.height), (426, 320));
+    }
+
+    #[test]
+    fn a_long_sound_is_kept_as_it_is_heard_and_a_long_window_is_not() {
+        // A second of eight channels at 48 kHz.
+        let sound = sound::Sound {
+            rate_hz: 16_000,
+            samples: (0..16_000).map(|i| f64::from(i % 50) / 64.0).collect(),
+        };
+        let original = sound::reduced(&sound);
+        let picture = Capture::Picture(sound::picture(&sound));
+        let whole = keep_recording(&picture, &original, 40_000)
+            .unwrap()
+            .unwrap();
+        assert_eq!((whole.verbatim, &whole.bytes), (true, &original));
+        let twice = [&original[..], &[0; 100]].concat();
+        let kept = keep_recording(&picture, &twice, original.len())
+            .unwrap()
+            .unwrap();
+        assert_eq!((kept.verbatim, kept.bytes.len()), (false, original.len()));
+        let again = sound::picture(&sound::parse(&kept.bytes).unwrap());
+        assert_eq!((again.width, again.height), (kept.width, kept.height));
+        let window = Capture::Window(super::super::window::parse(&b"1\n".repeat(9)).unwrap());
+        assert_eq!(keep_recording(&window, &[b'1'; 99], 98).unwrap(), None);
     }
 
     #[test]

@@ -105,15 +105,33 @@ impl Window {
 
 /// Reads a window: text is CSV, anything else raw `f32`.
 pub fn parse(bytes: &[u8]) -> Result<Window, PreprocessError> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(PreprocessError::NotAWindow {
+            what: "it is text in UTF-16, save it as UTF-8".into(),
+        });
+    }
+    // Numbers as raw bytes have control characters among them; a file of numbers as text has none.
+    let controls = bytes
+        .iter()
+        .any(|b| b.is_ascii_control() && !b.is_ascii_whitespace());
     match std::str::from_utf8(bytes) {
-        Ok(text) if is_text(text) => csv(text),
+        Ok(text) if !controls => csv(text),
+        // Names in an older encoding, such as °C in Latin-1, where each byte is its character.
+        Err(_) if !controls && bytes.contains(&b'\n') => csv(&bytes
+            .iter()
+            .map(|&byte| char::from(byte))
+            .collect::<String>()),
         _ => raw(bytes),
     }
 }
 
-/// Numbers as raw bytes have control characters among them; a file of numbers as text has none.
-fn is_text(text: &str) -> bool {
-    !text.chars().any(|c| c.is_control() && !c.is_whitespace())
+/// A number; behind other separators than a comma the decimal point may be one.
+fn number(field: &str, commas: bool) -> Result<f32, &str> {
+    let number = match commas && !field.contains('.') {
+        true => field.replacen(',', ".", 1).parse(),
+        false => field.parse(),
+    };
+    number.map_err(|_| field)
 }
 
 fn raw(bytes: &[u8]) -> Result<Window, PreprocessError> {
@@ -134,7 +152,7 @@ fn raw(bytes: &[u8]) -> Result<Window, PreprocessError> {
 fn csv(text: &str) -> Result<Window, PreprocessError> {
     let lines = text.trim_start_matches('\u{feff}').lines().enumerate();
     let lines = lines.filter(|(_, line)| !line.trim().is_empty());
-    let separator = |line: &str| [',', ';', '\t'].into_iter().find(|&c| line.contains(c));
+    let separator = |line: &str| [';', '\t', ','].into_iter().find(|&c| line.contains(c));
     let (mut channels, mut values) = (0, Vec::new());
     let mut between = None;
     let mut named = false;
@@ -142,6 +160,9 @@ fn csv(text: &str) -> Result<Window, PreprocessError> {
         if channels == 0 {
             between = separator(line);
         }
+        // One separator too many at the end of each row is no column.
+        let line = line.trim_end();
+        let line = between.and_then(|c| line.strip_suffix(c)).unwrap_or(line);
         let fields = line.split(|c| Some(c) == between).map(str::trim);
         let count = fields.clone().count();
         if channels == 0 {
@@ -157,13 +178,13 @@ fn csv(text: &str) -> Result<Window, PreprocessError> {
                 expected: channels,
             });
         }
-        let numbers: Result<Vec<f32>, &str> = fields
-            .map(|field| field.parse::<f32>().map_err(|_| field))
-            .collect();
-        match numbers {
+        let commas = between != Some(',');
+        let numbers = fields.clone().map(|field| number(field, commas));
+        let none = numbers.clone().all(|number| number.is_err());
+        match numbers.collect::<Result<Vec<f32>, &str>>() {
             Ok(numbers) => values.extend(numbers),
             // The names of the channels, once, before all numbers.
-            Err(_) if values.is_empty() && !named => named = true,
+            Err(_) if none && values.is_empty() && !named => named = true,
             Err(field) => {
                 let field: String = field.chars().take(20).collect();
                 return Err(PreprocessError::NotANumber {
@@ -206,7 +227,15 @@ mod tests {
             );
         }
         let other = rows(9).replace(',', ";").replace('\n', "\r\n");
-        assert_eq!(parse(other.as_bytes()).unwrap(), plain);
+        for text in [
+            other.clone(),
+            other.replace('.', ","),
+            rows(9).replace('\n', ",\n"),
+        ] {
+            assert_eq!(parse(text.as_bytes()).unwrap(), plain, "{text}");
+        }
+        let latin = [&b"x,\xb0C\n"[..], rows(9).as_bytes()].concat();
+        assert_eq!(parse(&latin).unwrap(), plain);
     }
 
     #[test]
@@ -228,16 +257,21 @@ mod tests {
             ),
             (rows(9) + "1,two\n", "line 10 has 'two'"),
             ("a,b\nc,d\n".to_owned() + &rows(9), "line 2 has 'c'"),
-            (rows(3), "3 steps"),
+            (rows(3), "3 rows of 2"),
             ("nan\n".repeat(9), "step 1 is NaN"),
             ("1e39\n".repeat(9), "step 1 is inf"),
-            ("1,".repeat(40), "41 channels"),
+            ("1.0,x\n".to_owned() + &rows(9), "line 1 has 'x'"),
+            ("1,,2\n".repeat(9), "line 1 has ''"),
+            ("1,".repeat(40), "40 channels"),
             ("x,y\n".into(), "no numbers"),
             (" \n".into(), "no numbers"),
         ] {
             let error = parse(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(part), "{text:?}: {error}");
         }
+        let wide: Vec<u8> = rows(9).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let error = parse(&[&[0xff, 0xfe][..], &wide].concat()).unwrap_err();
+        assert!(error.to_string().contains("UTF-16"), "{error}");
         let error = parse(&[0, 1, 2]).unwrap_err().to_string();
         assert!(error.contains("3 bytes"), "{error}");
         let error = parse(&[0xff; 64]).unwrap_err().to_string();

@@ -90,7 +90,7 @@ impl Lowering<'_> {
         let (from, scale) = self.real(node, 0)?;
         let pair = |name: &str| match onnx::ints(node, name).unwrap_or(&[]) {
             [] => Some([1, 1]),
-            &[y, x] if (1..=64).contains(&y) && (1..=64).contains(&x) => {
+            &[y, x] if (1..=16).contains(&y) && (1..=16).contains(&x) => {
                 Some([y as usize, x as usize])
             }
             _ => None,
@@ -100,7 +100,7 @@ impl Lowering<'_> {
             (window, stride, pair("dilations"))
         else {
             return Err(Why::Left(
-                "its windows are dilated, or not of two dimensions",
+                "its windows are dilated, larger than 16, or not of two dimensions",
             ));
         };
         let padded = onnx::ints(node, "pads")
