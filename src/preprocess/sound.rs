@@ -213,21 +213,34 @@ pub fn picture(sound: &Sound) -> Image {
 
 /// The sound as the network hears it, as a WAV file: one channel at 16 kHz and 16 bits.
 pub fn reduced(sound: &Sound) -> Vec<u8> {
-    let samples = resample(sound);
-    let length = 2 * samples.len() as u32;
+    let level = |sample: f64| {
+        (sample * 32_768.0)
+            .round_ties_even()
+            .clamp(-32_768.0, 32_767.0)
+    };
+    let samples = resample(sound)
+        .into_iter()
+        .map(|sample| level(sample) as i16);
+    let bytes: Vec<u8> = samples.flat_map(i16::to_le_bytes).collect();
+    file(false, 2, 1, RATE_HZ, &bytes)
+}
+
+/// Samples of `bytes` bytes each, floats or integers, as a WAV file.
+pub fn file(floats: bool, bytes: u16, channels: u16, rate_hz: u32, samples: &[u8]) -> Vec<u8> {
+    let length = samples.len() as u32;
+    let step = bytes * channels;
     let mut file = b"RIFF".to_vec();
     file.extend((36 + length).to_le_bytes());
-    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend(RATE_HZ.to_le_bytes());
-    file.extend((2 * RATE_HZ).to_le_bytes());
-    file.extend(b"\x02\0\x10\0data");
+    file.extend(b"WAVEfmt \x10\0\0\0");
+    file.extend(if floats { 3u16 } else { 1 }.to_le_bytes());
+    file.extend(channels.to_le_bytes());
+    file.extend(rate_hz.to_le_bytes());
+    file.extend((rate_hz * u32::from(step)).to_le_bytes());
+    file.extend(step.to_le_bytes());
+    file.extend((8 * bytes).to_le_bytes());
+    file.extend(b"data");
     file.extend(length.to_le_bytes());
-    for sample in samples {
-        let level = (sample * 32_768.0)
-            .round_ties_even()
-            .clamp(-32_768.0, 32_767.0);
-        file.extend((level as i16).to_le_bytes());
-    }
+    file.extend(samples);
     file
 }
 
@@ -349,22 +362,7 @@ mod tests {
     /// A file of 16-bit integers.
     fn wav(rate_hz: u32, channels: u16, samples: &[i16]) -> Vec<u8> {
         let data: Vec<u8> = samples.iter().flat_map(|x| x.to_le_bytes()).collect();
-        file(1, channels, rate_hz, 16, &data)
-    }
-
-    fn file(tag: u16, channels: u16, rate_hz: u32, bits: u16, data: &[u8]) -> Vec<u8> {
-        let step = channels * bits / 8;
-        let mut bytes = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0".to_vec();
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(channels.to_le_bytes());
-        bytes.extend(rate_hz.to_le_bytes());
-        bytes.extend((rate_hz * u32::from(step)).to_le_bytes());
-        bytes.extend(step.to_le_bytes());
-        bytes.extend(bits.to_le_bytes());
-        bytes.extend(b"data");
-        bytes.extend((data.len() as u32).to_le_bytes());
-        bytes.extend(data);
-        bytes
+        file(false, 2, channels, rate_hz, &data)
     }
 
     fn tone(rate_hz: u32, hz: f64, ms: u32) -> Vec<i16> {
@@ -384,25 +382,29 @@ mod tests {
         let written = |bytes: &dyn Fn(i16) -> Vec<u8>| -> Vec<u8> {
             samples.iter().flat_map(|&x| bytes(x)).collect()
         };
-        for (tag, bits, data) in [
-            (1, 8, written(&|x| vec![(x / 256 + 128) as u8])),
+        for (floats, bytes, data) in [
+            (false, 1, written(&|x| vec![(x / 256 + 128) as u8])),
             (
-                1,
-                24,
+                false,
+                3,
                 written(&|x| (i32::from(x) << 8).to_le_bytes()[..3].to_vec()),
             ),
             (
-                1,
-                32,
+                false,
+                4,
                 written(&|x| (i32::from(x) << 16).to_le_bytes().to_vec()),
             ),
-            (3, 32, written(&|x| (unit(x) as f32).to_le_bytes().to_vec())),
-            (3, 64, written(&|x| unit(x).to_le_bytes().to_vec())),
+            (
+                true,
+                4,
+                written(&|x| (unit(x) as f32).to_le_bytes().to_vec()),
+            ),
+            (true, 8, written(&|x| unit(x).to_le_bytes().to_vec())),
         ] {
             assert_eq!(
-                parse(&file(tag, 1, 8_000, bits, &data)).unwrap(),
+                parse(&file(floats, bytes, 1, 8_000, &data)).unwrap(),
                 expected,
-                "{bits}"
+                "{bytes}"
             );
         }
         let twice: Vec<i16> = samples.iter().flat_map(|&x| [x, x]).collect();
@@ -412,6 +414,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let good = wav(16_000, 1, &tone(16_000, 440.0, 100));
+        let mut adpcm = good.clone();
+        (adpcm[20], adpcm[34]) = (2, 4);
         for (bytes, part) in [
             (vec![], "empty"),
             (b"RIFF\0\0\0\0WAVX".to_vec(), "does not begin"),
@@ -419,15 +423,15 @@ mod tests {
             (good[..good.len() - 9].to_vec(), "cut off: 3200 bytes"),
             (wav(16_000, 1, &[0; 100]), "6 ms long"),
             (
-                file(3, 1, 16_000, 32, &2e4f32.to_le_bytes().repeat(2_000)),
+                file(true, 4, 1, 16_000, &2e4f32.to_le_bytes().repeat(2_000)),
                 "far from",
             ),
             (wav(8_000, 1, &vec![0; 250_000]), "31250 ms long"),
             (wav(4_000, 1, &[0; 4_000]), "1 channels at 4000 Hz"),
             (wav(16_000, 9, &[0; 16_000]), "9 channels"),
-            (file(2, 1, 16_000, 4, &[0; 8_000]), "kind 2 with 4 bits"),
+            (adpcm, "kind 2 with 4 bits"),
             (
-                file(3, 1, 16_000, 32, &[0xff; 8_000]),
+                file(true, 4, 1, 16_000, &[0xff; 8_000]),
                 "far from -1 to 1, or no number",
             ),
         ] {

@@ -8,6 +8,7 @@
 use super::command::{Command, Frames};
 use super::live::{Live, PATIENCE};
 use super::{Clock, SourceError, Spec, parse};
+use crate::preprocess::sound;
 use std::ops::RangeInclusive;
 
 /// Samples a second: from telephones to the converters of sound cards.
@@ -98,28 +99,11 @@ impl Sound {
         self.channels as usize
     }
 
-    /// Samples as a WAV file (Microsoft, Multimedia Programming Interface, 1991).
+    /// Samples as a WAV file.
     pub(super) fn file(&self, samples: &[u8]) -> Vec<u8> {
-        let size = self.encoding.bytes() as u32;
-        let step = size * self.channels;
-        let kind: u16 = match self.encoding {
-            Encoding::S16le | Encoding::S32le => 1,
-            Encoding::F32le => 3,
-        };
-        let length = samples.len() as u32;
-        let mut file = b"RIFF".to_vec();
-        file.extend((36 + length).to_le_bytes());
-        file.extend(b"WAVEfmt \x10\0\0\0");
-        file.extend(kind.to_le_bytes());
-        file.extend((self.channels as u16).to_le_bytes());
-        file.extend(self.rate_hz.to_le_bytes());
-        file.extend((self.rate_hz * step).to_le_bytes());
-        file.extend((step as u16).to_le_bytes());
-        file.extend((8 * size as u16).to_le_bytes());
-        file.extend(b"data");
-        file.extend(length.to_le_bytes());
-        file.extend(samples);
-        file
+        let floats = self.encoding == Encoding::F32le;
+        let bytes = self.encoding.bytes() as u16;
+        sound::file(floats, bytes, self.channels as u16, self.rate_hz, samples)
     }
 
     /// Of one window.
