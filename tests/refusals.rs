@@ -15,7 +15,7 @@ fn bad_folders_are_told_apart() {
     }
     fs::create_dir(bench.path("empty")).unwrap();
     bench.refused(&["collect", "--from", "nowhere"], 3, "nowhere");
-    bench.refused(&["collect", "--from", "empty"], 3, "holds no photos");
+    bench.refused(&["collect", "--from", "empty"], 3, "holds no samples");
     for one_class in ["one/screw", "one/screw/00.jpg"] {
         let told = format!("--label NAME --source 'file:{one_class}'`");
         bench.refused(&["collect", "--from", one_class], 3, &told);
@@ -246,7 +246,7 @@ fn photos_of_classes_that_were_never_learned_are_counted() {
     bench.refused(
         &["predict", "val"],
         3,
-        "no photos in val, and folders inside",
+        "no files in val, and folders inside",
     );
 }
 

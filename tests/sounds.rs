@@ -59,38 +59,24 @@ fn write(folder: &Path, n: usize, rate_hz: u32, channels: u16, seed: u64) {
     }
 }
 
+/// A field that knows two recordings a class.
+fn taught(rate_hz: u32) -> Bench {
+    let bench = Bench::new();
+    write(&bench.path("train"), 2, rate_hz, 1, 1);
+    bench.ok(&["collect", "--from", "train"]);
+    bench.ok(&["train"]);
+    bench
+}
+
 #[test]
 fn sounds_are_collected_learned_judged_and_corrected_without_naming_a_backbone() {
     let bench = Bench::new();
     write(&bench.path("train"), 6, 16_000, 1, 1);
     // Another microphone.
     write(&bench.path("test"), 4, 44_100, 2, 2);
-    bench.ok(&["collect", "--from", "train"]);
-    bench.ok(&["train"]);
-    let settings = fs::read_to_string(bench.path("field/field.toml")).unwrap();
-    assert!(settings.contains("\"speech-embedding-int8\""), "{settings}");
-    let judged = bench
-        .run(&["eval", "--from", "test", "--html", "a.html", "--json"])
-        .one();
-    assert_eq!(judged["n"], 12);
-    assert!(
-        judged["balanced_accuracy"].as_f64().unwrap() > 0.85,
-        "{judged}"
-    );
-    let page = fs::read_to_string(bench.path("a.html")).unwrap();
-    assert!(page.contains("12 recordings judged") && !page.contains("photos"));
-    let file = "test/hum/01.wav";
-    let answer = bench.run(&["predict", file, "--json"]).one();
-    assert_eq!(answer["label"], "hum", "{answer}");
-    let corrected = bench
-        .run(&["correct", "--label", "fan", file, "--json"])
-        .one();
-    assert_eq!(corrected["version"], 2);
-    let after = bench.run(&["predict", file, "--json"]).one();
+    let backbone = "speech-embedding-int8";
+    let after = bench.goes_the_whole_way(backbone, "12 recordings", "test/hum/01.wav", "fan");
     assert_eq!(after["label"], "fan", "{after}");
-    bench.ok(&["forget", "--sample", "19"]);
-    let again = bench.run(&["predict", file, "--json"]).one();
-    assert_eq!(again["scores"], answer["scores"]);
     // Another view later needs no new recording.
     bench.ok(&["train", "--fit", "crop", "--features", "final"]);
     let ranked = bench.run(&["backbones", "--rank", "--json"]).one();
@@ -133,10 +119,7 @@ fn a_microphone_is_collected_from_and_answered() {
 
 #[test]
 fn a_source_of_another_kind_is_refused_before_it_is_opened() {
-    let bench = Bench::new();
-    write(&bench.path("train"), 2, 16_000, 1, 1);
-    bench.ok(&["collect", "--from", "train"]);
-    bench.ok(&["train"]);
+    let bench = taught(16_000);
     let pictures = "command:sh -c 'touch started'";
     let part = "a picture, and the backbone takes sound";
     bench.refused(&["predict", "--source", pictures], 3, part);
@@ -167,10 +150,7 @@ fn a_source_of_another_kind_is_refused_before_it_is_opened() {
 
 #[test]
 fn another_kind_of_file_is_refused_with_the_next_step() {
-    let bench = Bench::new();
-    write(&bench.path("train"), 2, 8_000, 1, 1);
-    bench.ok(&["collect", "--from", "train"]);
-    bench.ok(&["train"]);
+    let bench = taught(8_000);
     let sound = fs::read(bench.path("train/hum/00.wav")).unwrap();
     fs::write(bench.path("cut.wav"), &sound[..sound.len() / 2]).unwrap();
     fs::write(bench.path("window.csv"), "1,2\n".repeat(40)).unwrap();

@@ -57,34 +57,11 @@ fn taught() -> Bench {
 
 #[test]
 fn gestures_are_collected_learned_judged_and_corrected_without_naming_a_backbone() {
-    let bench = taught();
-    let settings = fs::read_to_string(bench.path("field/field.toml")).unwrap();
-    assert!(settings.contains("\"window-3\""), "{settings}");
-    let judged = bench
-        .run(&["eval", "--from", "test", "--html", "a.html", "--json"])
-        .one();
-    assert_eq!(judged["n"], 18);
-    assert!(
-        judged["balanced_accuracy"].as_f64().unwrap() > 0.85,
-        "{judged}"
-    );
-    let page = fs::read_to_string(bench.path("a.html")).unwrap();
-    assert!(page.contains("18 windows judged") && !page.contains("photos"));
-    let file = "test/saw/03.csv";
-    let answer = bench.run(&["predict", file, "--json"]).one();
-    assert_eq!(
-        (&answer["path"], &answer["label"]),
-        (&Value::from(file), &Value::from("saw"))
-    );
-    let corrected = bench
-        .run(&["correct", "--label", "bump", file, "--json"])
-        .one();
-    assert_eq!(corrected["version"], 2);
-    let after = bench.run(&["predict", file, "--json"]).one();
+    let bench = Bench::new();
+    write(&bench.path("train"), 8, 1);
+    write(&bench.path("test"), 6, 2);
+    let after = bench.goes_the_whole_way("window-3", "18 windows", "test/saw/03.csv", "bump");
     assert!(after["scores"]["bump"].as_f64().unwrap() > 0.25, "{after}");
-    bench.ok(&["forget", "--sample", "25"]);
-    let again = bench.run(&["predict", file, "--json"]).one();
-    assert_eq!(again["scores"], answer["scores"]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 """The data sets as features and labels, split as their makers split them.
 
 `DIR/<set>` holds the recordings; a `PROVENANCE.txt` beside them says where they come from. Photos become features by
-`fieldhead features`, sensors by `sensors.py` or by `fieldhead features` too. Splits by recording or by object are kept: magnetic_tile's sides share no tile, and of
-the bearings one motor load learns and another judges (train and val of one load are pieces of one recording). The bearings' class
-`normal` is left out: the loads that judge do not have it.
+`fieldhead features`, sensors by `sensors.py` or by `fieldhead features` too. Splits by recording or by object are kept: magnetic_tile's
+sides share no tile, and of the bearings one motor load learns and another judges (train and val of one load are pieces of one
+recording). The bearings' class `normal` is left out: the loads that judge do not have it.
 """
 
 import math

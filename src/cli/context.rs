@@ -20,8 +20,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// The most files of a folder that are looked at to tell what it holds.
 const LOOKED_AT: usize = 16;
 
-/// What most of some files hold, looking at a few from everywhere among them. What bears the mark of its kind goes before what only
-/// looks like numbers.
+/// What most of some files hold, looking at a few from everywhere among them. Of as many, what bears the mark of its kind goes before
+/// what only looks like numbers.
 fn most_of(files: &[&Path]) -> Option<Modality> {
     let step = files.len().div_ceil(LOOKED_AT).max(1);
     let kind = |path: &&Path| Modality::of(&folder::read(path).ok()?);

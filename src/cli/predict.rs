@@ -65,7 +65,7 @@ fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     if files.is_empty() {
         let named: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
         return Err(BadInput(format!(
-            "no photos in {}, and folders inside are not entered; name photos, or the folders that hold them",
+            "no files in {}, and folders inside are not entered; name files, or the folders that hold them",
             named.join(", ")
         ))
         .into());

@@ -14,7 +14,7 @@ pub struct Kept {
     /// Pixels; of a sound those of its picture, of a window steps and channels.
     pub width: u32,
     pub height: u32,
-    /// JPEG or PNG; of a sound or a window, the file as it came.
+    /// JPEG or PNG; WAV; of a window, the file as it came.
     pub bytes: Vec<u8>,
     /// The file as it came, not encoded again.
     pub verbatim: bool,
@@ -153,7 +153,6 @@ mod tests {
 
     #[test]
     fn a_long_sound_is_kept_as_it_is_heard_and_a_long_window_is_not() {
-        // A second of eight channels at 48 kHz.
         let sound = sound::Sound {
             rate_hz: 16_000,
             samples: (0..16_000).map(|i| f64::from(i % 50) / 64.0).collect(),

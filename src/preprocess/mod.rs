@@ -72,7 +72,7 @@ pub enum PreprocessError {
     #[error("the fit both is two pictures, and one was expected; fit squash and crop one by one")]
     TwoViews,
     #[error(
-        "this is {got}, and the backbone takes {expected}; leave --backbone out, or keep each in a field of its own (--field DIR)"
+        "this is {got}, and the backbone takes {expected}; keep each in a field of its own (--field DIR), and leave --backbone to it"
     )]
     OtherModality { got: String, expected: String },
     #[error("this is no WAV file that can be read: {what}; record or convert it again")]

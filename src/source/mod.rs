@@ -1,8 +1,8 @@
-//! Sources: where pictures and sound come from.
+//! Sources: where pictures, sound and windows of sensors come from.
 //!
 //! Owns: reading pictures from files and folders ([`folder`]), from cameras ([`camera`]) and other programs ([`command`]), and drawing
 //! them ([`mod@line`]); what gives frames one after the other stands behind one seam ([`Source`]). Programs that write sound give
-//! windows of it ([`sound`]), and are listened to ([`level`]). Does not own: decoding or fitting pictures (`preprocess`).
+//! windows of it ([`sound`]), and are listened to ([`level`]); sensors on the header give windows too ([`mod@sensor`]). Does not own: decoding or fitting pictures (`preprocess`).
 //!
 //! Invariant: a source is bounded in memory: one picture at a time (two of a device: one waits, one is being read), and none larger
 //! than [`crate::preprocess::MAX_ENCODED_BYTES`] or [`crate::preprocess::MAX_PIXELS`]; of sound, one window of those that [`sound`]
@@ -50,13 +50,13 @@ pub enum SourceError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{path} is not a folder of classes; expected DIR/<label>/<photo>; photos of one class are collected with `fieldhead collect --label NAME --source 'file:{path}'`", path = path.display())]
+    #[error("{path} is not a folder of classes; expected DIR/<label>/<file>; files of one class are collected with `fieldhead collect --label NAME --source 'file:{path}'`", path = path.display())]
     NotAFolder { path: PathBuf },
-    #[error("{path} holds no photos; expected DIR/<label>/<photo.jpg>", path = path.display())]
+    #[error("{path} holds no samples; expected DIR/<label>/<file>, such as <photo.jpg>", path = path.display())]
     Empty { path: PathBuf },
-    #[error("{path} holds no files; put photos there, or name another", path = path.display())]
+    #[error("{path} holds no files; put some there, or name another", path = path.display())]
     NoFiles { path: PathBuf },
-    #[error("{path} is a pipe, a socket or a device, and only files are read; name a photo", path = path.display())]
+    #[error("{path} is a pipe, a socket or a device, and only files are read; name one", path = path.display())]
     NotAFile { path: PathBuf },
     #[error("{path} has {bytes} bytes, at most {limit} are read; is this the right file?", path = path.display())]
     TooLarge {

@@ -60,7 +60,7 @@ pub(super) struct SensorFeed<O> {
 
 impl<O: FnMut() -> Result<Box<dyn Sensor + Send>, DeviceError> + Send> SensorFeed<O> {
     pub(super) fn new(source: &SensorSource, open: O) -> SensorFeed<O> {
-        // Half of what the chip of the largest memory keeps; the others give one row at a time.
+        // A third of what an ADXL345 keeps; the others give one row at a time.
         let wait_ms = (source.spec.chip.sample_us() / 1_000).max(100);
         SensorFeed {
             open,

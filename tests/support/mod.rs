@@ -141,6 +141,42 @@ impl Bench {
         assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
     }
 
+    /// Collects `train`, learns, judges on `test`, corrects a file of it to be `other` and forgets that again, without naming a
+    /// backbone. `judges` is what the page says of `test`, such as `12 recordings`. Gives the answer after the correction.
+    pub fn goes_the_whole_way(
+        &self,
+        backbone: &str,
+        judges: &str,
+        file: &str,
+        other: &str,
+    ) -> Value {
+        self.ok(&["collect", "--from", "train"]);
+        self.ok(&["train"]);
+        let settings = std::fs::read_to_string(self.path("field/field.toml")).unwrap();
+        assert!(settings.contains(&format!("\"{backbone}\"")), "{settings}");
+        let eval = ["eval", "--from", "test", "--html", "a.html", "--json"];
+        let judged = self.run(&eval).one();
+        let n: u64 = judges.split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(judged["n"], n);
+        let accuracy = judged["balanced_accuracy"].as_f64().unwrap();
+        assert!(accuracy > 0.85, "{judged}");
+        let page = std::fs::read_to_string(self.path("a.html")).unwrap();
+        assert!(page.contains(&format!("{judges} judged")) && !page.contains("photos"));
+        let answer = || self.run(&["predict", file, "--json"]).one();
+        let before = answer();
+        let label = Path::new(file).parent().and_then(Path::file_name).unwrap();
+        assert_eq!(before["path"], file);
+        assert_eq!(before["label"].as_str(), label.to_str(), "{before}");
+        let correct = ["correct", "--label", other, file, "--json"];
+        assert_eq!(self.run(&correct).one()["version"], 2);
+        let after = answer();
+        let learned = self.run(&["samples", "--json"]).json();
+        let id = learned.last().unwrap()["id"].to_string();
+        self.ok(&["forget", "--sample", &id]);
+        assert_eq!(answer()["scores"], before["scores"]);
+        after
+    }
+
     /// A folder-per-class tree of drawn parts.
     pub fn photos(&self, name: &str, a_class: usize, seed: u64) {
         let mut line = Line::new(seed, Light::day());
