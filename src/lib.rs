@@ -59,3 +59,4 @@ pub mod preprocess;
 pub mod random;
 pub mod source;
 pub mod store;
+pub mod web;

@@ -11,25 +11,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if cli::was_enough(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("fieldhead: {}", cli::plain(&one_line(&error)));
+            eprintln!("fieldhead: {}", cli::plain(&cli::one_line(&error)));
             ExitCode::from(cli::code(&error))
         }
     }
-}
-
-/// An error with its causes, the lines of a library's message joined; a cause that the message tells already is not told again.
-fn one_line(error: &anyhow::Error) -> String {
-    let told = error
-        .chain()
-        .skip(1)
-        .fold(error.to_string(), |text, cause| {
-            let cause = cause.to_string();
-            if text.contains(&cause) {
-                text
-            } else {
-                format!("{text}: {cause}")
-            }
-        });
-    let lines: Vec<&str> = told.lines().map(str::trim).collect();
-    lines.join(" ")
 }

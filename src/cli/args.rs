@@ -6,6 +6,7 @@ use fieldhead::features::FeatureSet;
 use fieldhead::head::{COVERAGE, ClassWeights, HeadKind, Normalization, check_penalty};
 use fieldhead::preprocess::Fit;
 use fieldhead::preprocess::augment::MOST_COPIES;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
@@ -85,6 +86,16 @@ pub enum Verb {
         after_help = concat!(sources!(), "Examples:\n  fieldhead predict new/*.jpg\n  fieldhead predict --coverage 0.95 new\n  fieldhead predict --source line:9 --count 5\n  fieldhead predict --source camera --count 1000 --lamp gear=GPIO5\n  fieldhead predict --source camera --wrong GPIO22 --button gear=GPIO17")
     )]
     Predict(Predict),
+    /// Answer what a source gives without end, by the head in use at that time
+    #[command(
+        after_help = concat!(sources!(), "What another call trains, corrects or rolls back is in use from the next frame on.\n\nExamples:\n  fieldhead run --source camera --lamp gear=GPIO5\n  fieldhead run --source camera --wrong GPIO22 --button gear=GPIO17 --json")
+    )]
+    Run(Run),
+    /// Show the field in a browser: live answers, collecting, training, correcting
+    #[command(
+        after_help = concat!(sources!(), "Beyond this machine a token is asked for, and nothing is encrypted: in a network that others use too,\ngo through ssh -L 8080:localhost:8080 BOARD instead.\n\nExamples:\n  fieldhead serve --source camera\n  head -c 18 /dev/urandom | base64 > token\n  fieldhead serve --source camera --listen 0.0.0.0:8080 --token-file token")
+    )]
+    Serve(Serve),
     /// Learn from one mistake at once
     #[command(
         after_help = "Examples:\n  fieldhead correct --label gear wrong.jpg\n  fieldhead correct --label gear --sample 17"
@@ -220,7 +231,6 @@ pub struct Eval {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(group = ArgGroup::new("wires").args(["lamps", "wrong"]).multiple(true))]
 pub struct Predict {
     /// Photos, sounds or windows of a sensor, or folders of them
     #[arg(
@@ -235,19 +245,58 @@ pub struct Predict {
     /// How many frames to take from a source; without it one, and with buttons no end
     #[arg(long, value_name = "N", requires = "source", conflicts_with = "paths")]
     pub count: Option<u64>,
+    #[command(flatten)]
+    pub wires: Wires,
+    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
+    #[arg(long, value_name = "SHARE", value_parser = coverage)]
+    pub coverage: Option<f64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Run {
+    /// camera[:DEVICE], command:PROGRAM …, i2c:… or line:SEED
+    #[arg(long)]
+    pub source: String,
+    /// How many frames to take; without it no end
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    #[command(flatten)]
+    pub wires: Wires,
+    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
+    #[arg(long, value_name = "SHARE", value_parser = coverage)]
+    pub coverage: Option<f64>,
+}
+
+/// What hangs on the board's header beside a source.
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("wires").args(["lamps", "wrong"]).multiple(true))]
+pub struct Wires {
     /// A lamp or relay that is on while its label is seen: a pin of the header (PIN:low if low means on); the label may be unknown
-    #[arg(long = "lamp", value_name = "LABEL=PIN", requires = "source", conflicts_with = "paths", value_parser = Wire::parse)]
+    #[arg(long = "lamp", value_name = "LABEL=PIN", requires = "source", value_parser = Wire::parse)]
     pub lamps: Vec<Wire>,
     /// A button that says that the last answer was wrong; a label's button within ten seconds says what it is, and that is learned
     /// as by `fieldhead correct`
-    #[arg(long, value_name = "PIN", requires_all = ["source", "buttons"], conflicts_with = "paths", value_parser = Contact::parse)]
+    #[arg(long, value_name = "PIN", requires_all = ["source", "buttons"], value_parser = Contact::parse)]
     pub wrong: Option<Contact>,
     /// A label's button; pressed without --wrong before it, it does nothing. Pins as for collect
-    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], conflicts_with = "paths", value_parser = Wire::button)]
+    #[arg(long = "button", value_name = "LABEL=PIN", requires_all = ["source", "wrong"], value_parser = Wire::button)]
     pub buttons: Vec<Wire>,
     /// The board whose pins these are, by name or by file; without it the device tree tells
     #[arg(long, value_name = "NAME|FILE", requires = "wires")]
     pub board: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Address and port; beyond this machine only with a token
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// File that holds the token which requests have to carry
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// camera[:DEVICE], command:PROGRAM …, i2c:… or line:SEED: what the page shows, answers and learns from
+    #[arg(long)]
+    pub source: Option<String>,
     /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
     #[arg(long, value_name = "SHARE", value_parser = coverage)]
     pub coverage: Option<f64>,

@@ -15,22 +15,42 @@ use serde_json::json;
 use std::time::Instant;
 
 pub fn correct(context: &Context, options: &Correct) -> Result<()> {
-    label::check_new(&options.label)?;
+    let label = &options.label;
+    match (&options.path, options.sample) {
+        (Some(path), _) => {
+            // A label that cannot be is named before the file is read.
+            label::check_new(label)?;
+            let payload = Payload::Encoded(folder::read(path)?);
+            let source = path.display().to_string();
+            correct_one(context, Wrong::Payload(&payload, source, None), label)
+        }
+        (None, Some(id)) => correct_one(context, Wrong::Sample(id), label),
+        (None, None) => Err(Usage("give a file, or --sample ID".into()).into()),
+    }
+}
+
+/// What carries a wrong label, or was answered wrongly.
+pub enum Wrong<'a> {
+    /// Where it came from, and an embedder of the head's recipe where one is loaded.
+    Payload(&'a Payload, String, Option<&'a Embedder>),
+    Sample(u64),
+}
+
+/// Learns what something really shows, and reports it.
+pub fn correct_one(context: &Context, wrong: Wrong, label: &str) -> Result<()> {
+    label::check_new(label)?;
     let store = context.open()?;
     let (_, head) = store.current_head()?;
     pipeline::check_native(&head)?;
     context.check_asked(&head.recipe)?;
-    let label = &options.label;
-    let corrected = match (&options.path, options.sample) {
-        (Some(path), _) => {
-            let payload = Payload::Encoded(folder::read(path)?);
-            let source = path.display().to_string();
-            correct_picture(context, &store, &head, None, (&payload, source), label)?
+    let corrected = match wrong {
+        Wrong::Payload(payload, source, embedder) => {
+            let embedder = embedder.filter(|it| it.recipe().same_space(&head.recipe));
+            correct_picture(context, &store, &head, embedder, (payload, source), label)?
         }
-        (None, Some(id)) => relabel(context, &store, &head, label, id)?,
-        (None, None) => return Err(Usage("give a file, or --sample ID".into()).into()),
+        Wrong::Sample(id) => relabel(context, &store, &head, label, id)?,
     };
-    if !head.learned.labels.contains(label) {
+    if !head.learned.labels.iter().any(|known| known == label) {
         let text = format!("'{label}' is a new class; `fieldhead class` lists all");
         context.out.note(text);
     }

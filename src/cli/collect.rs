@@ -1,11 +1,14 @@
 //! `collect`: samples of a folder or a source into the field.
 
+mod frames;
+
+pub use frames::one;
+
 use super::args::Collect;
 use super::context::{Context, now_us};
 use super::embed::{CHUNK, FileError, skipped_line};
 use super::exit::{BadInput, Usage};
 use super::output::{count, limit};
-use super::wires;
 use anyhow::Result;
 use fieldhead::features::Hash;
 use fieldhead::label;
@@ -13,9 +16,9 @@ use fieldhead::pipeline::{self, Embedder, Naming, PipelineError};
 use fieldhead::preprocess::{self, Modality, augment};
 use fieldhead::random::SplitMix64;
 use fieldhead::source::folder::{self, Labelled, Skipped};
-use fieldhead::source::{self, Frame, Opened, Payload, Source};
+use fieldhead::source::{self, Opened, Payload};
 use fieldhead::store::{NewSample, Store};
-use indicatif::ProgressBar;
+use frames::{from_buttons, from_frames};
 use rayon::prelude::*;
 use regex::Regex;
 use serde_json::json;
@@ -63,7 +66,7 @@ pub fn run(context: &Context, options: &Collect) -> Result<()> {
 }
 
 /// The context for what a source gives. Another kind than the field's is refused before the source is opened.
-fn for_source(context: &Context, source: &str) -> Result<Context> {
+pub fn for_source(context: &Context, source: &str) -> Result<Context> {
     let Some(gives) = source::gives(source)? else {
         return Ok(context.clone());
     };
@@ -367,115 +370,4 @@ fn name_of(file: &Labelled) -> String {
         Some(text) => text.to_owned(),
         None => name.as_bytes().escape_ascii().to_string(),
     }
-}
-
-/// Takes frames in one by one.
-struct Frames<'a> {
-    context: &'a Context,
-    embedder: Embedder,
-    store: Option<Store>,
-    bar: ProgressBar,
-    tally: &'a mut Tally,
-}
-
-impl<'a> Frames<'a> {
-    fn new(context: &'a Context, count: u64, tally: &'a mut Tally) -> Result<Frames<'a>> {
-        Ok(Frames {
-            context,
-            embedder: context.embedder()?,
-            store: context.open_if_there()?,
-            bar: context.out.progress(count, "collecting"),
-            tally,
-        })
-    }
-
-    /// A frame that is no picture is skipped.
-    fn take(&mut self, frame: Frame, label: &str, burst: Option<&str>) -> Result<()> {
-        let naming = Naming {
-            label: label.to_owned(),
-            burst: burst.unwrap_or(&frame.name).to_owned(),
-            source: frame.name.clone(),
-            time_us: now_us(),
-        };
-        let (context, embedder) = (self.context, &self.embedder);
-        let keep = pipeline::keeps_photos(self.store.as_ref(), &context.settings)?;
-        let taken = pipeline::take_in(embedder, &frame.payload, naming, keep, context.threads);
-        self.bar.inc(1);
-        let (bar, tally) = (&self.bar, &mut *self.tally);
-        match taken {
-            Ok(sample) => {
-                let store = made(context, &mut self.store)?;
-                for id in pipeline::add(store, embedder, std::slice::from_ref(&sample))? {
-                    bar.suspend(|| tally.take(context, id, &sample))?;
-                }
-                Ok(())
-            }
-            Err(error @ PipelineError::Preprocess(_)) => {
-                let skipped = Skipped {
-                    path: frame.name.into(),
-                    reason: error.to_string(),
-                };
-                bar.suspend(|| tally.skip(context, &skipped))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-fn from_frames(
-    context: &Context,
-    options: &Collect,
-    label: &str,
-    mut source: Box<dyn Source>,
-    burst: Option<String>,
-    tally: &mut Tally,
-) -> Result<()> {
-    let count = options.count.unwrap_or(1);
-    let mut frames = Frames::new(context, count, tally)?;
-    for _ in 0..count {
-        let Some(frame) = source.next()? else {
-            break;
-        };
-        frames.take(frame, label, burst.as_deref())?;
-    }
-    frames.bar.finish_and_clear();
-    Ok(())
-}
-
-/// While a button is held, what the source gives is its label's; samples of one press are one burst.
-fn from_buttons(context: &Context, options: &Collect, text: &str, tally: &mut Tally) -> Result<()> {
-    let (Opened::Live(mut source) | Opened::Frames(mut source)) =
-        source::open(text, &context.clock)?
-    else {
-        return Err(Usage(
-            "buttons go with a camera, a sensor or a command, not with files".into(),
-        )
-        .into());
-    };
-    let count = options.count.unwrap_or(u64::MAX);
-    let begun_us = now_us();
-    let mut frames = Frames::new(context, count, tally)?;
-    let mut taken = 0;
-    let windows = context.found()?.card.modality != Modality::Picture;
-    let mut last = None;
-    let take = |label: &str, press: u64| -> Result<bool> {
-        if windows && last.replace(press) != Some(press) {
-            // The window that waits and the one that is under way began before the button was pressed.
-            for _ in 0..2 {
-                if source.next()?.is_none() {
-                    return Ok(false);
-                }
-            }
-        }
-        let Some(frame) = source.next()? else {
-            return Ok(false);
-        };
-        let burst = format!("button@{begun_us}#{press}");
-        frames.take(frame, label, Some(&burst))?;
-        taken += 1;
-        Ok(taken < count)
-    };
-    wires::collect(context, options.board.as_deref(), &options.buttons, take)?;
-    frames.bar.finish_and_clear();
-    Ok(())
 }

@@ -72,7 +72,7 @@ impl Context {
         Ok(Context {
             folder: common.field.clone(),
             settings,
-            out: Output { json: common.json },
+            out: Output::new(common.json),
             search: search_path(),
             asked: common.backbone.clone(),
             asked_fit: common.fit.and_then(|choice| choice.0),
@@ -83,6 +83,29 @@ impl Context {
             threads,
             clock: clock(),
         })
+    }
+
+    /// This context with other results than those on stdout.
+    pub fn with_output(&self, out: Output) -> Context {
+        let mut context = self.clone();
+        context.out = out;
+        context
+    }
+
+    /// This context with the settings as the field has them by now.
+    pub fn reloaded(&self) -> Result<Context> {
+        let mut context = self.clone();
+        if !self.folder.join(FILE_NAME).exists() {
+            return Ok(context);
+        }
+        let mut settings = Settings::load(&self.folder)?;
+        if let Some(backbone) = &self.asked {
+            settings.backbone.clone_from(backbone);
+        }
+        settings.fit = self.asked_fit.or(settings.fit);
+        settings.features = self.asked_set.or(settings.features);
+        context.settings = settings;
+        Ok(context)
     }
 
     /// This context for a new field of such files: where nothing names a backbone, by the built-in one that takes them.
@@ -305,7 +328,7 @@ impl Context {
         Context {
             folder: folder.into(),
             settings,
-            out: Output { json: true },
+            out: Output::new(true),
             search: vec![concat!(env!("CARGO_MANIFEST_DIR"), "/models").into()],
             asked: None,
             asked_fit: None,

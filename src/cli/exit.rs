@@ -13,6 +13,7 @@ use fieldhead::pipeline::PipelineError;
 use fieldhead::preprocess::PreprocessError;
 use fieldhead::source::SourceError;
 use fieldhead::store::{FheadError, StoreError};
+use fieldhead::web::WebError;
 
 pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
@@ -34,6 +35,34 @@ pub struct Usage(pub String);
 /// The exit code of an error.
 pub fn code(error: &Error) -> u8 {
     error.chain().find_map(one).unwrap_or(FAILED)
+}
+
+/// What an exit code is in HTTP.
+pub fn status(code: u8) -> u16 {
+    match code {
+        USAGE => 400,
+        BAD_INPUT => 422,
+        DEVICE => 503,
+        MISMATCH => 409,
+        _ => 500,
+    }
+}
+
+/// An error with its causes, the lines of a library's message joined; a cause that the message tells already is not told again.
+pub fn one_line(error: &Error) -> String {
+    let told = error
+        .chain()
+        .skip(1)
+        .fold(error.to_string(), |text, cause| {
+            let cause = cause.to_string();
+            if text.contains(&cause) {
+                text
+            } else {
+                format!("{text}: {cause}")
+            }
+        });
+    let lines: Vec<&str> = told.lines().map(str::trim).collect();
+    lines.join(" ")
 }
 
 fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
@@ -63,6 +92,13 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || error.is::<BadInput>();
     match () {
         () if bad_input => Some(BAD_INPUT),
+        () if matches!(
+            error.downcast_ref(),
+            Some(WebError::NoToken { .. } | WebError::Token { .. })
+        ) =>
+        {
+            Some(USAGE)
+        }
         () if error.is::<FheadError>() => Some(MISMATCH),
         // Labels of folders and files are skipped, or an error of what they stand in: this one was typed.
         () if error.is::<LabelError>() || error.is::<Usage>() => Some(USAGE),

@@ -185,11 +185,15 @@ impl Mistakes {
         }
     }
 
-    /// Does what was asked for since the last call; the head that came of it. `embedder` is the one of the answers.
+    /// Does what was asked for since the last call; the head that came of it, and its version. `embedder` is the one of the answers.
     ///
     /// # Errors
     /// A line that failed, and results that cannot be written. A correction that fails is told, and is none.
-    pub fn correct(&mut self, context: &Context, embedder: &Embedder) -> Result<Option<Learned>> {
+    pub fn correct(
+        &mut self,
+        context: &Context,
+        embedder: &Embedder,
+    ) -> Result<Option<(u64, Learned)>> {
         let mut head = None;
         let presses = self.presses.iter().flat_map(|it| it.said.try_iter());
         for press in presses {
@@ -237,7 +241,7 @@ fn corrected(
     embedder: &Embedder,
     frame: &Frame,
     label: &str,
-) -> Result<Option<Learned>> {
+) -> Result<Option<(u64, Learned)>> {
     let name = &frame.name;
     match learn(context, embedder, frame, label) {
         Ok(it) => {
@@ -253,7 +257,7 @@ fn corrected(
                 "{name}: {label}; {} as sample {}: head version {}, {:.1} ms to learn, {:.1} ms to commit",
                 it.did, it.id, it.version, it.ms_learn, it.ms_commit
             ))?;
-            Ok(Some(it.head.learned))
+            Ok(Some((it.version, it.head.learned)))
         }
         Err(error) => {
             not_corrected(context, frame, label, &error.to_string())?;
@@ -279,7 +283,7 @@ fn learn(context: &Context, embedder: &Embedder, frame: &Frame, label: &str) -> 
     pipeline::check_native(&head)?;
     ensure!(
         embedder.recipe().same_space(&head.recipe),
-        "another head was trained meanwhile, which sees pictures in another way; start predict again"
+        "another head was trained meanwhile, which sees pictures in another way; press again"
     );
     let picture = (&frame.payload, frame.name.clone());
     correct_picture(context, &store, &head, Some(embedder), picture, label)

@@ -2,6 +2,7 @@
 //!
 //! Owns: parsing, progress, tables, JSON, exit codes. Does not own: anything that a library user would miss.
 
+mod answers;
 mod args;
 mod backbones;
 mod bench;
@@ -26,7 +27,9 @@ mod output;
 mod page;
 mod per_class;
 mod predict;
+mod run;
 mod samples;
+mod serve;
 mod sets;
 mod sound;
 mod strangers;
@@ -34,7 +37,7 @@ mod train;
 mod wires;
 
 pub use args::Args;
-pub use exit::code;
+pub use exit::{code, one_line};
 pub use output::{plain, was_enough};
 
 use args::Verb;
@@ -49,6 +52,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Verb::Train(options) => train::run(&context, &options),
         Verb::Eval(options) => eval::run(&context, &options),
         Verb::Predict(options) => predict::run(&context, &options),
+        Verb::Run(options) => run::run(&context, &options),
+        Verb::Serve(options) => serve::run(&context, &options),
         Verb::Correct(options) => change::correct(&context, &options),
         Verb::Forget(options) => change::forget(&context, &options),
         Verb::Samples(options) => samples::run(&context, &options),

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A result that nobody took.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +22,42 @@ pub fn was_enough(error: &anyhow::Error) -> bool {
 }
 
 /// Where results go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Output {
     pub json: bool,
+    /// JSON that is kept for whoever asked, instead of printed.
+    kept: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
 impl Output {
+    pub fn new(json: bool) -> Output {
+        Output { json, kept: None }
+    }
+
+    /// Keeps what would be printed with `--json`.
+    pub fn keeping() -> Output {
+        Output {
+            json: true,
+            kept: Some(Arc::default()),
+        }
+    }
+
+    /// Keeps what was kept before.
+    pub fn again(&self, lines: &[u8]) {
+        if let Some(kept) = &self.kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend_from_slice(lines);
+        }
+    }
+
+    /// What was kept since the last call.
+    pub fn take(&self) -> Vec<u8> {
+        let kept = self.kept.as_deref().map(|kept| kept.lock());
+        let kept =
+            kept.map(|kept| std::mem::take(&mut *kept.unwrap_or_else(PoisonError::into_inner)));
+        kept.unwrap_or_default()
+    }
+
     /// One JSON object on a line of its own; nothing without `--json`.
     pub fn json(&self, value: &impl Serialize) -> Result<(), Unwritten> {
         if !self.json {
@@ -34,6 +65,12 @@ impl Output {
         }
         let mut line = serde_json::to_vec(value).map_err(io::Error::from)?;
         line.push(b'\n');
+        if let Some(kept) = &self.kept {
+            kept.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(line);
+            return Ok(());
+        }
         let mut out = io::stdout().lock();
         out.write_all(&line)?;
         Ok(out.flush()?)

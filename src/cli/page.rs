@@ -6,7 +6,7 @@
 //! Invariant: whatever a label, a path or a backbone is called reaches the page escaped.
 
 mod figures;
-mod thumbnail;
+pub mod thumbnail;
 
 use super::embed::EmbeddedTree;
 use super::eval::{Answer, Judged, confidences};

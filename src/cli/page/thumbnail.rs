@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use std::path::Path;
 
 /// The longer side, in pixels: sharp at 100 to 200 CSS pixels.
-const SIDE: u32 = 200;
+pub const SIDE: u32 = 200;
 const QUALITY: u8 = 75;
 /// A thumbnail that takes more is left out; one of noise takes 25 KB.
 const MAX_BYTES: usize = 32 * 1024;
@@ -15,19 +15,24 @@ const MAX_BYTES: usize = 32 * 1024;
 /// The photo as the address of an image; `None` where the file cannot be read any more.
 pub fn of(path: &Path) -> Option<String> {
     let bytes = folder::read(path).ok()?;
-    let picture = match Modality::of(&bytes)?.decode(&bytes).ok()? {
-        Capture::Picture(image) => image,
-        Capture::Window(window) => window.draw(),
-    };
-    let bytes = jpeg(&picture)?;
+    let bytes = jpeg(&picture(&bytes)?, SIDE)?;
     (bytes.len() <= MAX_BYTES).then(|| format!("data:image/jpeg;base64,{}", base64(&bytes)))
 }
 
-fn jpeg(picture: &Image) -> Option<Vec<u8>> {
+/// A photo, or a drawing of a sound or a window.
+pub fn picture(bytes: &[u8]) -> Option<Image> {
+    Some(match Modality::of(bytes)?.decode(bytes).ok()? {
+        Capture::Picture(image) => image,
+        Capture::Window(window) => window.draw(),
+    })
+}
+
+/// The picture as a JPEG with a longer side of at most so many pixels.
+pub fn jpeg(picture: &Image, most: u32) -> Option<Vec<u8>> {
     let longer = picture.width.max(picture.height).max(1);
     // What is very long is drawn a little broader.
-    let side = |side: u32| (side.saturating_mul(SIDE) / longer).clamp(MIN_SIDE, SIDE);
-    let (width, height) = match longer > SIDE {
+    let side = |side: u32| (side.saturating_mul(most) / longer).clamp(MIN_SIDE, most);
+    let (width, height) = match longer > most {
         true => (side(picture.width), side(picture.height)),
         false => (picture.width, picture.height),
     };
@@ -91,7 +96,7 @@ mod tests {
             ((40, 30), (40, 30)),
             ((4000, 16), (200, 8)),
         ] {
-            let bytes = jpeg(&picture(from.0, from.1)).unwrap();
+            let bytes = jpeg(&picture(from.0, from.1), SIDE).unwrap();
             assert!(bytes.len() <= MAX_BYTES, "{}", bytes.len());
             let small = image::load_from_memory(&bytes).unwrap();
             assert_eq!((small.width(), small.height()), to);
