@@ -4,10 +4,10 @@
 //! the board itself, turns the vector into the user's own labels. Every acknowledged sample and every head survives a pulled plug.
 //!
 //! ```text
-//! source ──► preprocess ──► backbone ──► features ──► head ──► decision ──► lamps
+//! source ──► preprocess ──► backbone ──► features ──► head ──► decision ──► lamps, page
 //!  files       u8 picture     int8         f32[D]      scores    label | unknown
 //!  camera      or window      frozen                     ▲
-//!  microphone                                            │ learn, forget ◄── buttons
+//!  microphone                                            │ learn, forget ◄── buttons, page
 //!  sensor, line                store: samples · features · photos · heads · journal   (one crash-safe file)
 //! ```
 //!
@@ -26,7 +26,8 @@
 //! 9. [`store`]: everything that has to survive.
 //! 10. [`board`]: which board this is, what hangs on it, and what it has to keep to.
 //! 11. [`device`]: buttons, lamps and sensors on the board's header.
-//! 12. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
+//! 12. [`web`]: who may call over HTTP, what a request asks for, and the page.
+//! 13. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
 //!
 //! The binary adds `cli/`, one file a verb, where all printing is.
 //!
@@ -39,7 +40,7 @@
 //! 4. A failed change leaves the head as it was. A new head replaces the old one only after it was read back and checked.
 //! 5. *Unknown* is an answer.
 //! 6. Samples of one capture burst never stand on both sides of a split.
-//! 7. Nothing listens, and nothing needs the network.
+//! 7. Nothing listens but `serve`, beyond loopback never without a token; nothing needs the network.
 //! 8. The same samples, settings and seed give the same head.
 //!
 //! Time and randomness are passed in; no room but `cli` reads a clock.

@@ -236,7 +236,7 @@ pub struct Predict {
     #[arg(
         value_name = "PATH",
         required_unless_present = "source",
-        conflicts_with = "source"
+        conflicts_with_all = ["source", "lamps", "wrong", "buttons", "board"]
     )]
     pub paths: Vec<PathBuf>,
     /// camera[:DEVICE], command:PROGRAM …, i2c:…, file:PATH or line:SEED

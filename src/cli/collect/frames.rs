@@ -49,9 +49,9 @@ pub fn one(
     for id in pipeline::add(store, &embedder, std::slice::from_ref(&sample))? {
         tally.take(context, id, &sample)?;
     }
-    Ok(context
-        .out
-        .without_picture(tally.without_picture, &context.folder))
+    let lacking = tally.without_picture;
+    context.out.without_picture(lacking, &context.folder);
+    Ok(())
 }
 
 /// Takes frames in one by one.

@@ -311,8 +311,9 @@ fn a_correction_that_fails_is_none_and_the_next_one_is() {
     // A class that the head did not know; the field is free again at once.
     let learned = correct("washer", &embedder).unwrap();
     let (version, after) = head(&context);
-    assert_eq!((version, &after.learned), (before.0 + 1, &learned));
-    assert_eq!(learned.labels.len(), 3);
+    assert_eq!((version, &after.learned), (before.0 + 1, &learned.1));
+    assert_eq!(learned.0, version);
+    assert_eq!(learned.1.labels.len(), 3);
     // The same once more is told, as it is of a photo.
     assert!(correct("washer", &embedder).is_none());
     drop(context.open().unwrap());
