@@ -20,14 +20,24 @@ use std::time::{Duration, Instant, SystemTime};
 /// A file that was written so long ago is known by the time it was written: clocks of file systems step by some milliseconds, of FAT by
 /// two seconds.
 const SETTLED: Duration = Duration::from_secs(3);
+/// The pause after a head could not be taken up: its cause may be cured without a change of the field.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The head that answers.
 pub struct InUse {
     pub version: u64,
     pub reading: Reading,
     pub embedder: Embedder,
+    /// When that version was made: another field may have one of the same number.
+    time_us: u64,
+    /// As the command line has it.
+    coverage: Option<f64>,
     /// The field's file when it was last looked into.
     seen: Option<Stamp>,
+    /// From when on it is looked into though it is as it was.
+    look_again: Option<Instant>,
+    /// Why the last look failed.
+    failed: Option<String>,
 }
 
 /// When a file was written, and its length.
@@ -40,56 +50,79 @@ impl Stamp {
         Some(Stamp(about.modified().ok()?, about.len()))
     }
 
-    /// What may be written again without another stamp is not known by it.
-    fn settled(self) -> Option<Stamp> {
+    /// Whether the file cannot be written again without another stamp.
+    fn is_settled(self) -> bool {
         let age = SystemTime::now().duration_since(self.0);
-        age.is_ok_and(|age| age > SETTLED).then_some(self)
+        age.is_ok_and(|age| age > SETTLED)
     }
 }
 
 impl InUse {
     /// The head in use now.
     pub fn of(context: &Context, coverage: Option<f64>) -> Result<InUse> {
-        let seen = Stamp::of(&context.folder).and_then(Stamp::settled);
         let (version, head) = context.open_read_only()?.current_head()?;
         context.check_asked(&head.recipe)?;
+        let reading = Reading::new(context, head.learned, coverage);
+        reading.tell_limits(context);
         Ok(InUse {
             version,
             embedder: context.embedder_for(&head.recipe)?,
-            reading: Reading::new(context, head.learned, coverage),
-            seen,
+            reading,
+            time_us: head.time_us,
+            coverage,
+            // It is looked into at once.
+            seen: None,
+            look_again: None,
+            failed: None,
         })
     }
 
     /// Answers with the head that is in use by now, which may have been changed by another program; whether it is another one. While
     /// the field's file is as it was, nothing is read.
+    ///
+    /// # Errors
+    /// A head that cannot be taken up; the same reason is told once.
     pub fn follow(&mut self, context: &Context) -> Result<bool> {
-        let stamp = Stamp::of(&context.folder);
-        if stamp.is_some() && stamp == self.seen {
+        let (stamp, now) = (Stamp::of(&context.folder), Instant::now());
+        let due = self.look_again.is_some_and(|at| now >= at);
+        if stamp == self.seen && !due {
             return Ok(false);
         }
-        // What fails now is not tried again before the file changes.
         self.seen = stamp;
-        let store = context.open_read_only()?;
-        if store.current_version()? != Some(self.version) {
-            let (version, head) = store.current_head()?;
-            drop(store);
-            context.check_asked(&head.recipe)?;
-            if !self.embedder.recipe().same_space(&head.recipe) {
-                self.embedder = context.embedder_for(&head.recipe)?;
-            }
-            self.take(version, head.learned);
-            self.seen = stamp.and_then(Stamp::settled);
-            return Ok(true);
+        let looked = self.look(context);
+        self.look_again = match (&looked, stamp) {
+            (Err(_), _) => Some(now + RETRY),
+            (Ok(_), Some(stamp)) if !stamp.is_settled() => Some(now),
+            _ => None,
+        };
+        let failed = looked.as_ref().err().map(|error| format!("{error:#}"));
+        let told = failed.is_some() && failed == self.failed;
+        self.failed = failed;
+        if told { Ok(false) } else { looked }
+    }
+
+    fn look(&mut self, context: &Context) -> Result<bool> {
+        let (version, head) = context.open_read_only()?.current_head()?;
+        if (version, head.time_us) == (self.version, self.time_us) {
+            return Ok(false);
         }
-        self.seen = stamp.and_then(Stamp::settled);
-        Ok(false)
+        context.check_asked(&head.recipe)?;
+        if !self.embedder.recipe().same_space(&head.recipe) {
+            self.embedder = context.embedder_for(&head.recipe)?;
+        }
+        self.take(context, version, head.learned);
+        self.time_us = head.time_us;
+        Ok(true)
     }
 
     /// Answers with another version of the head, which sees in the same way.
-    pub fn take(&mut self, version: u64, learned: Learned) {
+    pub fn take(&mut self, context: &Context, version: u64, learned: Learned) {
         self.version = version;
-        self.reading.take(learned);
+        let reading = Reading::new(context, learned, self.coverage);
+        let before = std::mem::replace(&mut self.reading, reading);
+        if before.least.is_some() {
+            self.reading.tell_limits(context);
+        }
     }
 
     /// The answer to a payload that has been on its way since `start`.
@@ -168,27 +201,24 @@ pub struct Reading {
 impl Reading {
     pub fn new(context: &Context, learned: Learned, coverage: Option<f64>) -> Reading {
         let coverage = coverage.unwrap_or(context.settings.coverage);
-        let conformal = &learned.calibration.conformal;
-        let least = conformal.least(coverage);
-        if least.is_none() {
+        Reading {
+            least: learned.calibration.conformal.least(coverage),
+            coverage,
+            learned,
+        }
+    }
+
+    /// Says that sets hold all labels, where too few samples were held out to leave any out.
+    fn tell_limits(&self, context: &Context) {
+        if self.least.is_none() {
+            let coverage = self.coverage;
             context.out.note(format!(
                 "a coverage of {coverage} takes {}, and this head has {}: every set holds all labels; train on more samples, or \
                  lower --coverage",
                 count(Conformal::needed(coverage), "held-out sample"),
-                conformal.n()
+                self.learned.calibration.conformal.n()
             ));
         }
-        Reading {
-            learned,
-            coverage,
-            least,
-        }
-    }
-
-    /// Reads the answers of another version of the head from now on.
-    fn take(&mut self, learned: Learned) {
-        self.least = learned.calibration.conformal.least(self.coverage);
-        self.learned = learned;
     }
 
     /// The labels that cannot be ruled out, most probable first.

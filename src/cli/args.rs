@@ -9,6 +9,9 @@ use fieldhead::preprocess::augment::MOST_COPIES;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// Time for choosing a view and features, without --budget-ms.
+pub const BUDGET_MS: u32 = 20_000;
+
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 bad input, 4 device, 5 store, 6 model or head mismatch";
 
 /// Where pictures come from, for the help of every verb with `--source`.
@@ -216,7 +219,7 @@ pub struct Train {
     #[arg(long, value_name = "WEIGHTS")]
     pub class_weights: Option<ClassWeights>,
     /// Time after which no further view or features are tried, in ms
-    #[arg(long, value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "MS", default_value_t = BUDGET_MS, value_parser = clap::value_parser!(u32).range(1..))]
     pub budget_ms: u32,
 }
 

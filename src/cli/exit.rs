@@ -37,13 +37,17 @@ pub fn code(error: &Error) -> u8 {
     error.chain().find_map(one).unwrap_or(FAILED)
 }
 
-/// What an exit code is in HTTP.
-pub fn status(code: u8) -> u16 {
-    match code {
-        USAGE => 400,
-        BAD_INPUT => 422,
-        DEVICE => 503,
-        MISMATCH => 409,
+/// What an error is in HTTP.
+pub fn status(error: &Error) -> u16 {
+    let store = match error.downcast_ref() {
+        Some(PipelineError::Store(e)) => Some(e),
+        _ => error.downcast_ref(),
+    };
+    match (store, code(error)) {
+        (Some(StoreError::InUse(_)), _) | (_, DEVICE) => 503,
+        (Some(StoreError::Missing(_)), _) | (_, MISMATCH) => 409,
+        (_, USAGE) => 400,
+        (_, BAD_INPUT) => 422,
         _ => 500,
     }
 }

@@ -102,7 +102,7 @@ impl Answering<'_> {
     fn correct(&mut self) -> Result<()> {
         let embedder = &self.in_use.embedder;
         if let Some((version, learned)) = self.mistakes.correct(self.context, embedder)? {
-            self.in_use.take(version, learned);
+            self.in_use.take(self.context, version, learned);
         }
         Ok(())
     }

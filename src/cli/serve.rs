@@ -7,10 +7,10 @@
 //! it meanwhile; a call that fails changes nothing and ends nothing.
 
 use super::answers::InUse;
-use super::args::{Choice, SamplesOptions, Serve, Train};
+use super::args::{BUDGET_MS, Choice, SamplesOptions, Serve, Train};
 use super::change::{self, Wrong};
 use super::context::{Context, now_us};
-use super::exit::{BadInput, Usage, code, one_line, status};
+use super::exit::{BadInput, Usage, one_line, status};
 use super::notify::Manager;
 use super::output::Output;
 use super::page::thumbnail::{self, picture};
@@ -35,16 +35,18 @@ const WAITING: usize = 16;
 const GAP: Duration = Duration::from_millis(100);
 /// Time between two looks at whether the program shall end.
 const LOOK: Duration = Duration::from_millis(200);
-/// Frames that the page was shown and may say something of. A large one takes as much memory as all else.
-const SHOWN: usize = 4;
+/// Frames that were shown and may be named: so many, or fewer large ones, but several whatever they take.
+const SHOWN: usize = 64;
+const SHOWN_BYTES: usize = 16 << 20;
+const SHOWN_ANYWAY: usize = 4;
 /// Frames of one label that are collected at shorter intervals are one burst.
 const BURST_US: u64 = 10_000_000;
 /// The longer side of a frame on the page, in pixels.
 const FRAME_SIDE: u32 = 640;
 /// The most bytes of a file with a token.
 const TOKEN_BYTES: u64 = 4096;
-/// As on the command line.
-const BUDGET_MS: u32 = 20_000;
+/// How long the program that ends waits for a frame that is being read.
+const END: Duration = Duration::from_secs(1);
 
 /// What comes in.
 enum Event {
@@ -65,11 +67,11 @@ pub fn run(context: &Context, options: &Serve) -> Result<()> {
     let mut served = Served::new(&suited.transpose()?.unwrap_or(context.clone()), options);
     let (send, events) = mpsc::sync_channel(WAITING);
     let (next, go) = mpsc::sync_channel(1);
-    if let Some(source) = source {
-        read(source, &context.clock, go, send.clone())?;
-    }
+    let reading = source.map(|source| read(source, &context.clock, go, send.clone()));
+    let reading = reading.transpose()?;
     let take = Arc::new(move |asked| send.try_send(Event::Asked(asked)).is_ok());
-    let address = web::listen(options.listen, guard, take)?;
+    let web = web::listen(options.listen, guard, take)?;
+    let address = web.address();
     let stop = wires::asked_to_stop()?;
     context
         .out
@@ -85,8 +87,10 @@ pub fn run(context: &Context, options: &Serve) -> Result<()> {
         manager.alive();
         match events.recv_timeout(LOOK) {
             Ok(Event::Asked(asked)) => {
-                let reply = served.reply(asked.call.clone());
-                asked.reply(reply);
+                let (call, reply) = asked.open();
+                if !reply.is_for_nobody() {
+                    reply.send(served.reply(call));
+                }
             }
             Ok(Event::Frame(frame)) => {
                 served.frame(frame);
@@ -96,16 +100,33 @@ pub fn run(context: &Context, options: &Serve) -> Result<()> {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
+    // Who still waits is told so; what was replied is sent.
+    drop(events);
+    web.end();
+    drop(next);
+    if let Some(ended) = reading {
+        // A program that it started ends with it.
+        let _ = ended.recv_timeout(END);
+    }
     Ok(())
 }
 
 /// Opens a source and reads a frame whenever the last one was dealt with, on a thread of its own: calls need not wait for a frame.
-fn read(text: &str, clock: &Clock, go: Receiver<()>, send: SyncSender<Event>) -> Result<()> {
+/// What comes back says when it has ended.
+fn read(
+    text: &str,
+    clock: &Clock,
+    go: Receiver<()>,
+    send: SyncSender<Event>,
+) -> Result<Receiver<()>> {
     let (text, clock) = (text.to_owned(), clock.clone());
     let (say, opened) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
     thread::Builder::new()
         .name("frames".into())
         .spawn(move || {
+            // Dropped last.
+            let _end: mpsc::Sender<()> = end;
             let mut source = match source::open(&text, &clock) {
                 Ok(Opened::Frames(source) | Opened::Live(source)) => source,
                 Ok(Opened::Files(_)) => {
@@ -128,7 +149,8 @@ fn read(text: &str, clock: &Clock, go: Receiver<()>, send: SyncSender<Event>) ->
                 thread::sleep(GAP);
             }
         })?;
-    opened.recv().context("the source's thread ended")?
+    opened.recv().context("the source's thread ended")??;
+    Ok(ended)
 }
 
 /// A frame and the answer to it, as JSON.
@@ -137,9 +159,22 @@ struct Shown {
     answer: Vec<u8>,
 }
 
+impl Shown {
+    fn bytes(&self) -> usize {
+        match &self.frame.payload {
+            Payload::Encoded(bytes) => bytes.len(),
+            Payload::Decoded(image) => image.rgb.len(),
+        }
+    }
+}
+
 /// What calls and frames need from each other.
 struct Served {
-    /// Its results are kept for replies.
+    /// When it began, in µs since 1970: frames of another one have the same numbers.
+    start: u64,
+    /// Of the command line; its results are kept for replies.
+    at_start: Context,
+    /// With the settings of the field as it is by now.
     context: Context,
     coverage: Option<f64>,
     source: Option<String>,
@@ -155,8 +190,11 @@ struct Served {
 
 impl Served {
     fn new(context: &Context, options: &Serve) -> Served {
+        let at_start = context.with_output(Output::keeping());
         Served {
-            context: context.with_output(Output::keeping()),
+            start: now_us(),
+            context: at_start.clone(),
+            at_start,
             coverage: options.coverage,
             source: options.source.clone(),
             in_use: None,
@@ -186,6 +224,8 @@ impl Served {
     fn frame(&mut self, frame: Result<Option<Frame>, String>) {
         let frame = match frame {
             Ok(Some(frame)) => frame,
+            // Its last frame stays.
+            Ok(None) if self.latest.is_some() => return,
             Ok(None) => return self.trouble = Some("the source has ended".into()),
             Err(trouble) => return self.trouble = Some(trouble),
         };
@@ -235,7 +275,7 @@ impl Served {
                 body,
             },
             Ok(Done::Nothing(what)) => Reply::error(404, what),
-            Err(error) => Reply::error(status(code(&error)), &one_line(&error)),
+            Err(error) => Reply::error(status(&error), &one_line(&error)),
         }
     }
 
@@ -245,13 +285,13 @@ impl Served {
     }
 
     fn done(&mut self, call: Call) -> Result<Done> {
-        self.context = self.context.reloaded()?;
+        self.context = self.at_start.reloaded()?;
         let context = &self.context.clone();
         match call {
             Call::Status => self.status()?,
             Call::Live => self.live()?,
             Call::Frame { seq } => {
-                let Some(shown) = self.find(seq) else {
+                let Some(shown) = self.find(seq, None) else {
                     return Ok(Done::Nothing(OVERTAKEN));
                 };
                 return Ok(match &shown.frame.payload {
@@ -267,8 +307,8 @@ impl Served {
                     let sent = Payload::Encoded(bytes);
                     collect::one(context, (&sent, SENT), &label, None)?;
                 }
-                Of::Frame(seq) => {
-                    let Some(shown) = self.find(seq) else {
+                Of::Frame { seq, start } => {
+                    let Some(shown) = self.find(seq, start) else {
                         return Ok(Done::Nothing(OVERTAKEN));
                     };
                     let burst =
@@ -283,20 +323,24 @@ impl Served {
                 }
             },
             Call::Correct { label, of } => {
-                let wrong = match &of {
-                    Of::Sample(id) => return self.corrected(Wrong::Sample(*id), &label),
-                    Of::Sent(bytes) => (Payload::Encoded(bytes.clone()), SENT.to_owned()),
-                    Of::Frame(seq) => match self.find(*seq) {
-                        Some(shown) => (shown.frame.payload.clone(), shown.frame.name.clone()),
-                        None => return Ok(Done::Nothing(OVERTAKEN)),
-                    },
+                let embedder = self.in_use.as_ref().map(|in_use| &in_use.embedder);
+                let (sent, shown);
+                let wrong = match of {
+                    Of::Sample(id) => Wrong::Sample(id),
+                    Of::Sent(bytes) => {
+                        sent = Payload::Encoded(bytes);
+                        Wrong::Payload(&sent, SENT.to_owned(), embedder)
+                    }
+                    Of::Frame { seq, start } => {
+                        let Some(found) = self.find(seq, start) else {
+                            return Ok(Done::Nothing(OVERTAKEN));
+                        };
+                        shown = found;
+                        let Frame { payload, name, .. } = &shown.frame;
+                        Wrong::Payload(payload, name.clone(), embedder)
+                    }
                 };
-                let in_use = self.in_use.take();
-                let embedder = in_use.as_ref().map(|in_use| &in_use.embedder);
-                let wrong = Wrong::Payload(&wrong.0, wrong.1, embedder);
-                let corrected = self.corrected(wrong, &label);
-                self.in_use = in_use;
-                return corrected;
+                change::correct_one(context, wrong, &label)?;
             }
             Call::Samples { .. } | Call::History if !self.is_made() => return Ok(Done::Listed),
             Call::Train if !self.is_made() => return Err(PipelineError::NoSamples.into()),
@@ -328,11 +372,6 @@ impl Served {
         Ok(Done::Printed)
     }
 
-    fn corrected(&self, wrong: Wrong, label: &str) -> Result<Done> {
-        change::correct_one(&self.context, wrong, label)?;
-        Ok(Done::Printed)
-    }
-
     /// What the field holds; one that is not made yet holds nothing.
     fn status(&mut self) -> Result<()> {
         let context = self.context.clone();
@@ -348,7 +387,7 @@ impl Served {
             None | Some(Err(StoreError::NoHead)) => None,
             Some(head) => Some(head?),
         };
-        let takes = context.found()?.card.modality;
+        let takes = context.found().ok().map(|found| found.card.modality);
         context.out.json(&json!({
             "samples": classes.values().sum::<usize>(),
             "classes": classes,
@@ -356,8 +395,9 @@ impl Served {
             "head": head.as_ref().map(|(_, head)| head.learned.settings.kind.to_string()),
             "labels": head.as_ref().map(|(_, head)| &head.learned.labels),
             "backbone": context.settings.backbone,
-            "takes": takes.to_string(),
+            "takes": takes.map(|takes| takes.to_string()),
             "source": self.source,
+            "start": self.start,
         }))?;
         Ok(())
     }
@@ -379,17 +419,23 @@ impl Served {
         };
         self.context.out.again(&latest.answer);
         if !self.shown.iter().any(|shown| Rc::ptr_eq(shown, &latest)) {
-            if self.shown.len() == SHOWN {
-                self.shown.pop_front();
-            }
             self.shown.push_back(latest);
+            let mut bytes: usize = self.shown.iter().map(|shown| shown.bytes()).sum();
+            while self.shown.len() > SHOWN
+                || (self.shown.len() > SHOWN_ANYWAY && bytes > SHOWN_BYTES)
+            {
+                let oldest = self.shown.pop_front();
+                bytes -= oldest.map_or(0, |shown| shown.bytes());
+            }
         }
         Ok(())
     }
 
-    fn find(&self, seq: u64) -> Option<Rc<Shown>> {
+    /// A frame that was shown, by its number and, where that is told, by the beginning of whoever showed it.
+    fn find(&self, seq: u64, start: Option<u64>) -> Option<Rc<Shown>> {
         let shown = self.shown.iter().find(|shown| shown.frame.seq == seq);
-        shown.map(Rc::clone)
+        let own = start.is_none_or(|start| start == self.start);
+        shown.filter(|_| own).map(Rc::clone)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may call.
 //!
 //! Three ways in are shut. From another machine: nothing but loopback is listened at without a token. From a page of somebody else in
-//! the user's own browser: a browser names the page that a request comes from in `Origin`, and only our own may change anything. From a
+//! the user's own browser: a browser names the page that a request comes from in `Origin` or `Sec-Fetch-Site`, and only our own may ask. From a
 //! name that somebody else's server points at this machine (DNS rebinding): on loopback the request has to be for loopback by name.
 
 use super::{Reply, WebError};
@@ -65,8 +65,13 @@ impl Guard {
         }
     }
 
-    /// Whether a request carries the token, where there is one.
+    /// Whether a request may ask for something of the field: none that the browser made for another page, which for pictures says so in
+    /// `Sec-Fetch-Site` alone, and with the token, where there is one.
     pub fn knows(&self, headers: &HeaderMap) -> Result<(), Reply> {
+        let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
+        if !matches!(site, None | Some(b"same-origin" | b"none")) {
+            return Err(Reply::error(403, "another page asks for this"));
+        }
         let Some(token) = &self.token else {
             return Ok(());
         };
@@ -186,6 +191,23 @@ mod tests {
             "http://board:8080.evil.example",
         ] {
             assert_eq!(from(origin).unwrap_err().status, 403, "{origin}");
+        }
+    }
+
+    #[test]
+    fn pictures_in_other_pages_are_not_shown() {
+        let guard = guard("127.0.0.1:80", None).unwrap();
+        let site = |value| {
+            guard.knows(&headers(&[(
+                HeaderName::from_static("sec-fetch-site"),
+                value,
+            )]))
+        };
+        for value in ["same-origin", "none"] {
+            assert!(site(value).is_ok(), "{value}");
+        }
+        for value in ["cross-site", "same-site", ""] {
+            assert_eq!(site(value).unwrap_err().status, 403, "{value}");
         }
     }
 

@@ -4,7 +4,8 @@
 //! listens takes the calls in and answers them one after the other.
 //!
 //! Invariants: nothing listens beyond loopback without a token; a request that the guard refuses reaches nobody; at most
-//! [`CONNECTIONS`] are open, each brings at most [`MAX_ENCODED_BYTES`], and none is waited for longer than [`PATIENCE`].
+//! [`CONNECTIONS`] are open, each brings one request of at most [`MAX_ENCODED_BYTES`] within [`PATIENCE`], and none lasts longer than
+//! ten minutes.
 
 mod guard;
 mod routes;
@@ -14,20 +15,27 @@ mod tests;
 pub use guard::Guard;
 
 use crate::preprocess::MAX_ENCODED_BYTES;
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{sleep, timeout};
 
 /// Connections at a time: a browser opens six.
 pub const CONNECTIONS: usize = 32;
 /// How long the head of a request may take to come, and its body.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a connection may last in all: the longest training, and those that wait before it.
+const LIFE: Duration = Duration::from_secs(600);
+/// How long connections may last when the program ends.
+const LAST: Duration = Duration::from_secs(1);
 /// The pause after a connection could not be taken, as when all files that a process may open are.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -97,8 +105,8 @@ pub enum Call {
 pub enum Of {
     /// A file: a photo, a sound or a window.
     Sent(Vec<u8>),
-    /// A frame that [`Call::Live`] gave, by its number.
-    Frame(u64),
+    /// A frame that [`Call::Live`] gave, by its number and, as [`Call::Status`] tells it, the start of whoever gave it.
+    Frame { seq: u64, start: Option<u64> },
     /// A sample of the field.
     Sample(u64),
 }
@@ -136,22 +144,57 @@ impl Reply {
 /// A call that waits for its reply.
 #[derive(Debug)]
 pub struct Asked {
-    pub call: Call,
-    reply: oneshot::Sender<Reply>,
+    call: Call,
+    waiting: Waiting,
 }
 
 impl Asked {
+    pub fn open(self) -> (Call, Waiting) {
+        (self.call, self.waiting)
+    }
+}
+
+/// Whoever waits for a reply.
+#[derive(Debug)]
+pub struct Waiting(oneshot::Sender<Reply>);
+
+impl Waiting {
+    /// Whether the connection is gone.
+    pub fn is_for_nobody(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Whoever asked may be gone by now; then the reply is for nobody.
-    pub fn reply(self, reply: Reply) {
-        let _ = self.reply.send(reply);
+    pub fn send(self, reply: Reply) {
+        let _ = self.0.send(reply);
     }
 }
 
 /// Takes a call in; `false` when too many wait.
 pub type Take = Arc<dyn Fn(Asked) -> bool + Send + Sync>;
 
-/// Listens from now on, on a thread of its own, until the program ends; the address, with the port that was found where 0 was asked for.
-pub fn listen(address: SocketAddr, guard: Guard, take: Take) -> Result<SocketAddr, WebError> {
+/// What listens, on a thread of its own.
+pub struct Web {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Web {
+    /// With the port that was found where 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more connections and gives those that are open some time to end.
+    pub fn end(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+/// Listens from now on.
+pub fn listen(address: SocketAddr, guard: Guard, take: Take) -> Result<Web, WebError> {
     let listener = std::net::TcpListener::bind(address)
         .map_err(|source| WebError::Listen { address, source })?;
     listener.set_nonblocking(true)?;
@@ -160,24 +203,37 @@ pub fn listen(address: SocketAddr, guard: Guard, take: Take) -> Result<SocketAdd
         .enable_io()
         .enable_time()
         .build()?;
-    let work = move || runtime.block_on(accept(listener, guard, take));
-    std::thread::Builder::new().name("web".into()).spawn(work)?;
-    Ok(address)
+    let (stop, stopped) = oneshot::channel();
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let work = move || {
+        runtime.block_on(async {
+            let accept = accept(listener, routes::routes(guard, take), Arc::clone(&room));
+            let accepting = tokio::spawn(accept);
+            // Whoever listens may be gone without a word.
+            let _ = stopped.await;
+            accepting.abort();
+            let _ = timeout(LAST, room.acquire_many(CONNECTIONS as u32)).await;
+        });
+    };
+    Ok(Web {
+        address,
+        stop,
+        thread: std::thread::Builder::new().name("web".into()).spawn(work)?,
+    })
 }
 
-async fn accept(listener: std::net::TcpListener, guard: Guard, take: Take) {
+/// Takes connections as there is room. Each brings one request, so that none that is not read any more holds its place for long.
+async fn accept(listener: std::net::TcpListener, routes: Router, room: Arc<Semaphore>) {
     // It was bound and set up already.
     let Ok(listener) = TcpListener::from_std(listener) else {
         return;
     };
-    let routes = routes::routes(guard, take);
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(PAUSE).await;
+            sleep(PAUSE).await;
             continue;
         };
         let service = TowerToHyperService::new(routes.clone());
@@ -185,9 +241,10 @@ async fn accept(listener: std::net::TcpListener, guard: Guard, take: Take) {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE)
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
-            // One that breaks off has nobody left to tell.
-            let _ = connection.await;
+            // One that breaks off, or takes too long, has nobody left to tell.
+            let _ = timeout(LIFE, connection).await;
             drop(place);
         });
     }

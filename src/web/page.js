@@ -6,9 +6,9 @@ const SAMPLES_AT_A_TIME = 48;
 const $ = (id) => document.getElementById(id);
 
 // The token comes behind the # of the address, which browsers keep to themselves, and stays until the tab is closed.
-const written = new URLSearchParams(location.hash.slice(1)).get("token");
-if (written) {
-  sessionStorage.setItem("token", written);
+const MARK = "#token=";
+if (location.hash.startsWith(MARK)) {
+  sessionStorage.setItem("token", location.hash.slice(MARK.length));
   history.replaceState(null, "", location.pathname);
 }
 
@@ -28,8 +28,11 @@ function element(name, text, more = {}) {
   return Object.assign(document.createElement(name), { textContent: text, ...more });
 }
 
-async function show(image, path) {
-  const address = URL.createObjectURL(await (await request(path)).blob());
+// `still`: whether it is still wanted once it has come.
+async function show(image, path, still = () => true) {
+  const blob = await (await request(path)).blob();
+  if (!still()) return;
+  const address = URL.createObjectURL(blob);
   if (image.src) URL.revokeObjectURL(image.src);
   image.src = address;
   image.hidden = false;
@@ -53,6 +56,8 @@ async function doing(button, work) {
   } catch (error) {
     if (error.status === 401) askForToken();
     else say(error.message, true);
+    // The program may have been started anew meanwhile.
+    if (error.status === 404) look().catch(() => {});
   } finally {
     if (button) button.disabled = false;
   }
@@ -87,9 +92,11 @@ function showAnswer(answer) {
 
 async function live() {
   const answer = await get("live");
+  const still = () => !(meant && meant.file) && !$("hold").checked;
+  if (!still() || (meant && meant.frame === answer.seq)) return;
   if (answer.seq === null) return showAnswer(answer);
-  if (meant && meant.frame === answer.seq) return;
-  await show($("frame"), `live/${answer.seq}`);
+  await show($("frame"), `live/${answer.seq}`, still);
+  if (!still()) return;
   meant = { frame: answer.seq };
   $("hold-row").hidden = false;
   showAnswer(answer);
@@ -135,7 +142,7 @@ async function look() {
 async function itIs(label) {
   if (!meant) return say("there is nothing to name yet", true);
   const what = meant;
-  const words = what.file ? { label } : { label, frame: what.frame };
+  const words = what.file ? { label } : { label, frame: what.frame, start: status.start };
   if (status.version !== null && $("learn").checked) {
     const done = await post("correct", words, what.file);
     say(`learned as ${label}: head version ${done.version}, ${done.ms_learn.toFixed(1)} ms to learn, ${done.ms_commit.toFixed(1)} ms to keep`);
@@ -227,6 +234,7 @@ function more() {
     forget.onclick = () => doing(forget, async () => {
       if (!confirm(`Forget sample ${it.id} (${it.label})? The head becomes as if it had never been collected.`)) return;
       await post("forget", { sample: it.id });
+      all = all.filter((other) => other !== it);
       item.remove();
       await look();
     });

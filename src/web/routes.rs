@@ -1,19 +1,20 @@
 //! Which request is which call, and which part of the page.
 
-use super::{Asked, Call, Guard, Kind, MAX_ENCODED_BYTES, Of, PATIENCE, Reply, Take};
+use super::{Asked, Call, Guard, Kind, MAX_ENCODED_BYTES, Of, PATIENCE, Reply, Take, Waiting};
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 /// The page loads nothing from elsewhere, and stands in nobody's frame.
@@ -24,6 +25,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const FILES: usize = 2;
 
 type Words = HashMap<String, String>;
+type Part = Result<Path<String>, PathRejection>;
+type Place<'a> = SemaphorePermit<'a>;
 
 /// Where calls are handed on.
 struct Desk {
@@ -77,7 +80,7 @@ pub fn routes(guard: Guard, take: Take) -> Router {
         .nest("/api", api)
         .fallback(|| async { Reply::error(404, "there is nothing of that name").into_response() })
         .method_not_allowed_fallback(|| async {
-            Reply::error(405, "this is asked for in another way").into_response()
+            Reply::error(405, "this is asked for by another method, GET or POST").into_response()
         })
         .layer(from_fn_with_state(guard, admitted))
 }
@@ -97,6 +100,10 @@ async fn admitted(State(guard): State<Guard>, request: Request, next: Next) -> R
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, "no-store"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
     ] {
         response
             .headers_mut()
@@ -114,92 +121,108 @@ async fn known(State(guard): State<Guard>, request: Request, next: Next) -> Resp
 }
 
 async fn predict(at: State<Arc<Desk>>, body: Body) -> Response {
-    let _place = at.files.acquire().await;
-    ask(
-        &at,
-        sent(body)
-            .await
-            .map(|sent| Call::Predict { sent: sent.into() }),
-    )
-    .await
+    match sent(&at, body).await {
+        Ok((sent, _place)) => ask(&at, Ok(Call::Predict { sent })).await,
+        Err(refused) => refused.into_response(),
+    }
 }
 
-async fn frame(at: State<Arc<Desk>>, Path(seq): Path<String>) -> Response {
-    let seq = number("seq", Some(&seq));
-    ask(&at, seq.map(|seq| Call::Frame { seq })).await
+async fn frame(at: State<Arc<Desk>>, seq: Part) -> Response {
+    ask(&at, part(seq).map(|seq| Call::Frame { seq })).await
 }
 
-async fn sample(at: State<Arc<Desk>>, Path(id): Path<String>) -> Response {
-    let id = number("id", Some(&id));
-    ask(&at, id.map(|id| Call::Sample { id })).await
+async fn sample(at: State<Arc<Desk>>, id: Part) -> Response {
+    ask(&at, part(id).map(|id| Call::Sample { id })).await
 }
 
 async fn samples(at: State<Arc<Desk>>, Query(words): Query<Words>) -> Response {
-    let suspect = words.get("suspect").is_some_and(|word| word == "true");
-    ask(&at, Ok(Call::Samples { suspect })).await
+    let suspect = match words.get("suspect").map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(expected("true or false", "suspect", other)),
+    };
+    ask(&at, suspect.map(|suspect| Call::Samples { suspect })).await
 }
 
 async fn collect(at: State<Arc<Desk>>, Query(words): Query<Words>, body: Body) -> Response {
-    let _place = at.files.acquire().await;
-    let call = async {
-        let label = label(&words)?;
-        let of = of(&words, body).await?;
-        Ok(Call::Collect { label, of })
-    };
-    let call = call.await;
-    ask(&at, call).await
+    match named(&at, &words, body).await {
+        Ok((label, of, _place)) => ask(&at, Ok(Call::Collect { label, of })).await,
+        Err(refused) => refused.into_response(),
+    }
 }
 
 async fn correct(at: State<Arc<Desk>>, Query(words): Query<Words>, body: Body) -> Response {
-    let _place = at.files.acquire().await;
-    let call = async {
-        let label = label(&words)?;
-        let of = of(&words, body).await?;
-        Ok(Call::Correct { label, of })
-    };
-    let call = call.await;
-    ask(&at, call).await
+    match named(&at, &words, body).await {
+        Ok((label, of, _place)) => ask(&at, Ok(Call::Correct { label, of })).await,
+        Err(refused) => refused.into_response(),
+    }
 }
 
 async fn forget(at: State<Arc<Desk>>, Query(words): Query<Words>) -> Response {
-    let sample = number("sample", words.get("sample"));
+    let sample = number(&words, "sample");
     ask(&at, sample.map(|sample| Call::Forget { sample })).await
 }
 
 async fn rollback(at: State<Arc<Desk>>, Query(words): Query<Words>) -> Response {
-    let version = number("version", words.get("version"));
+    let version = number(&words, "version");
     ask(&at, version.map(|version| Call::Rollback { version })).await
 }
 
-fn label(words: &Words) -> Result<String, Reply> {
-    let missing = || Reply::error(400, "name what it is: ?label=NAME");
-    words.get("label").cloned().ok_or_else(missing)
+fn expected(what: &str, name: &str, got: &str) -> Reply {
+    Reply::error(400, &format!("expected {what} for {name}, got '{got}'"))
 }
 
-fn number(name: &str, text: Option<&String>) -> Result<u64, Reply> {
-    let wrong = || Reply::error(400, &format!("expected a number for {name}"));
-    text.and_then(|text| text.parse().ok()).ok_or_else(wrong)
+fn number(words: &Words, name: &str) -> Result<u64, Reply> {
+    let text = words.get(name).map_or("", String::as_str);
+    text.parse().map_err(|_| expected("a number", name, text))
 }
 
-/// A frame or a sample by its number, else the file that was sent.
-async fn of(words: &Words, body: Body) -> Result<Of, Reply> {
-    match (words.get("frame"), words.get("sample")) {
-        (frame @ Some(_), _) => Ok(Of::Frame(number("frame", frame)?)),
-        (None, sample @ Some(_)) => Ok(Of::Sample(number("sample", sample)?)),
-        (None, None) => Ok(Of::Sent(sent(body).await?.into())),
+/// The last part of a path, a number.
+fn part(part: Part) -> Result<u64, Reply> {
+    let text = part.map_or(String::new(), |Path(text)| text);
+    let wrong = |_| expected("a number", "the last part of the path", &text);
+    text.parse().map_err(wrong)
+}
+
+/// A label, and what has it: a frame or a sample by its number, else the file that was sent.
+async fn named<'a>(
+    desk: &'a Desk,
+    words: &Words,
+    body: Body,
+) -> Result<(String, Of, Option<Place<'a>>), Reply> {
+    let label = words
+        .get("label")
+        .ok_or_else(|| Reply::error(400, "name what it is: ?label=NAME"))?;
+    // What stands for bytes that are no text.
+    if label.contains(char::REPLACEMENT_CHARACTER) {
+        return Err(expected("text in UTF-8", "label", label));
     }
+    let (of, place) = match (words.contains_key("frame"), words.contains_key("sample")) {
+        (true, true) => return Err(Reply::error(400, "name a frame or a sample, not both")),
+        (true, false) => {
+            let start = words.contains_key("start").then(|| number(words, "start"));
+            let (seq, start) = (number(words, "frame")?, start.transpose()?);
+            (Of::Frame { seq, start }, None)
+        }
+        (false, true) => (Of::Sample(number(words, "sample")?), None),
+        (false, false) => {
+            let (sent, place) = sent(desk, body).await?;
+            (Of::Sent(sent), Some(place))
+        }
+    };
+    Ok((label.clone(), of, place))
 }
 
-/// The file in the body of a request.
-async fn sent(body: Body) -> Result<Bytes, Reply> {
-    let limit = MAX_ENCODED_BYTES;
-    let read = timeout(PATIENCE, to_bytes(body, limit)).await;
+/// The file in the body of a request, and its place among those that are held.
+async fn sent(desk: &Desk, body: Body) -> Result<(Vec<u8>, Place<'_>), Reply> {
+    let full = || Reply::error(503, "other files are on their way; try again");
+    let place = timeout(PATIENCE, desk.files.acquire()).await;
+    let place = place.ok().and_then(Result::ok).ok_or_else(full)?;
+    let read = timeout(PATIENCE, to_bytes(body, MAX_ENCODED_BYTES)).await;
     let late = |_| Reply::error(408, "the file did not come in time");
     let broken = |_| {
-        Reply::error(
-            413,
-            &format!("the file broke off, or has more than {limit} bytes"),
-        )
+        let what = format!("the file broke off, or has more than {MAX_ENCODED_BYTES} bytes");
+        Reply::error(413, &what)
     };
     let bytes = read.map_err(late)?.map_err(broken)?;
     match bytes.is_empty() {
@@ -207,7 +230,7 @@ async fn sent(body: Body) -> Result<Bytes, Reply> {
             400,
             "send a file: a photo, a sound or a window of a sensor",
         )),
-        false => Ok(bytes),
+        false => Ok((bytes.into(), place)),
     }
 }
 
@@ -218,7 +241,8 @@ async fn ask(desk: &Desk, call: Result<Call, Reply>) -> Response {
         Err(refused) => return refused.into_response(),
     };
     let (reply, replied) = oneshot::channel();
-    let reply = match (desk.take)(Asked { call, reply }) {
+    let waiting = Waiting(reply);
+    let reply = match (desk.take)(Asked { call, waiting }) {
         true => replied.await.ok(),
         false => Some(Reply::error(503, "too many requests wait; try again")),
     };

@@ -7,13 +7,14 @@ use std::net::TcpStream;
 const TOKEN: &str = "0123456789abcdef";
 
 /// A server that replies with the call it understood.
-fn served(token: Option<&str>) -> SocketAddr {
+fn served(token: Option<&str>) -> Web {
     let address = "127.0.0.1:0".parse().unwrap();
     let guard = Guard::new(address, token).unwrap();
     let take = |asked: Asked| {
-        let body = format!("{:?}", asked.call).into_bytes();
+        let (call, waiting) = asked.open();
+        let body = format!("{call:?}").into_bytes();
         let kind = Kind::Json;
-        asked.reply(Reply {
+        waiting.send(Reply {
             status: 200,
             kind,
             body,
@@ -45,10 +46,14 @@ fn ask(address: SocketAddr, request: &str, headers: &str, body: &[u8]) -> (u16, 
 
 #[test]
 fn each_request_is_its_call() {
-    let address = served(None);
+    let web = served(None);
+    let address = web.address();
     let of = |of: Of| (String::from("gear & nut"), of);
     let sent = b"\xff\xd8 bytes".to_vec();
-    let (label, frame) = of(Of::Frame(7));
+    let (label, frame) = of(Of::Frame {
+        seq: 7,
+        start: None,
+    });
     let calls = [
         ("GET /api/status", &b""[..], Call::Status),
         ("GET /api/live", b"", Call::Live),
@@ -116,17 +121,18 @@ fn each_request_is_its_call() {
 
 #[test]
 fn what_is_no_call_is_refused_in_words() {
-    let address = served(None);
+    let web = served(None);
+    let address = web.address();
     for (request, status, part) in [
         ("GET /api/nothing", 404, "nothing of that name"),
-        ("GET /api/train", 405, "in another way"),
-        ("DELETE /api/samples/3", 405, "in another way"),
-        ("GET /api/live/-1", 400, "expected a number for seq"),
+        ("GET /api/train", 405, "another method"),
+        ("DELETE /api/samples/3", 405, "another method"),
         (
-            "GET /api/samples/..%2f..%2fetc",
+            "GET /api/live/-1",
             400,
-            "expected a number for id",
+            "expected a number for the last part of the path, got '-1'",
         ),
+        ("GET /api/samples/..%2f..%2fetc", 400, "got '../../etc'"),
         ("POST /api/predict", 400, "send a file"),
         ("POST /api/samples?label=x", 400, "send a file"),
         ("POST /api/samples", 400, "?label=NAME"),
@@ -136,6 +142,14 @@ fn what_is_no_call_is_refused_in_words() {
             "expected a number for frame",
         ),
         ("POST /api/forget", 400, "expected a number for sample"),
+        ("GET /api/live/%ff", 400, "expected a number"),
+        ("GET /api/samples?suspect=1", 400, "true or false"),
+        ("POST /api/samples?label=%ff&frame=1", 400, "text in UTF-8"),
+        (
+            "POST /api/correct?label=x&frame=1&sample=2",
+            400,
+            "not both",
+        ),
         (
             "POST /api/rollback?version=",
             400,
@@ -150,7 +164,8 @@ fn what_is_no_call_is_refused_in_words() {
 
 #[test]
 fn a_file_that_is_too_large_is_refused_and_the_next_one_is_taken() {
-    let address = served(None);
+    let web = served(None);
+    let address = web.address();
     let (status, reply) = ask(
         address,
         "POST /api/predict",
@@ -164,7 +179,8 @@ fn a_file_that_is_too_large_is_refused_and_the_next_one_is_taken() {
 
 #[test]
 fn without_its_token_a_field_tells_nothing_and_the_page_asks_for_it() {
-    let address = served(Some(TOKEN));
+    let web = served(Some(TOKEN));
+    let address = web.address();
     let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
     assert_eq!(ask(address, "GET /api/status", &bearer, b"").0, 200);
     for headers in ["", "Authorization: Bearer 0123456789abcdee\r\n"] {
@@ -185,7 +201,8 @@ fn without_its_token_a_field_tells_nothing_and_the_page_asks_for_it() {
 
 #[test]
 fn another_page_in_the_same_browser_changes_nothing() {
-    let address = served(None);
+    let web = served(None);
+    let address = web.address();
     let other = "Origin: http://evil.example\r\n";
     assert_eq!(ask(address, "POST /api/train", other, b"").0, 403);
     let own = format!("Origin: http://{address}\r\n");
@@ -194,7 +211,8 @@ fn another_page_in_the_same_browser_changes_nothing() {
 
 #[test]
 fn the_page_loads_nothing_from_elsewhere() {
-    let address = served(None);
+    let web = served(None);
+    let address = web.address();
     let (_, page) = ask(address, "GET /", "", b"");
     for part in [
         "content-security-policy: default-src 'none'",
@@ -220,14 +238,64 @@ fn the_page_loads_nothing_from_elsewhere() {
 fn where_too_many_wait_the_next_one_is_told_to_come_again() {
     let address = "127.0.0.1:0".parse().unwrap();
     let guard = Guard::new(address, None).unwrap();
-    let address = listen(address, guard, Arc::new(|_| false)).unwrap();
+    let web = listen(address, guard, Arc::new(|_| false)).unwrap();
+    let address = web.address();
     assert_eq!(ask(address, "GET /api/status", "", b"").0, 503);
 }
 
 #[test]
 fn an_address_that_is_taken_is_named() {
-    let address = served(None);
+    let web = served(None);
+    let address = web.address();
     let guard = Guard::new(address, None).unwrap();
-    let error = listen(address, guard, Arc::new(|_| true)).unwrap_err();
+    let error = listen(address, guard, Arc::new(|_| true)).err().unwrap();
     assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[test]
+fn who_brings_no_file_does_not_wait_for_those_who_do() {
+    let web = served(None);
+    let address = web.address();
+    let head =
+        format!("POST /api/predict HTTP/1.1\r\nHost: {address}\r\nContent-Length: 9\r\n\r\n");
+    // More than have a place, and none of them comes to an end.
+    let slow: Vec<TcpStream> = (0..5)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let (status, reply) = ask(address, "POST /api/correct?label=x&sample=1", "", b"");
+    assert_eq!(status, 200, "{reply}");
+    drop(slow);
+    assert_eq!(ask(address, "POST /api/predict", "", b"one").0, 200);
+}
+
+#[test]
+fn what_was_replied_is_sent_before_the_end() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let guard = Guard::new(address, None).unwrap();
+    let (say, asked) = std::sync::mpsc::channel();
+    let take = move |asked| say.send(asked).is_ok();
+    let web = listen(address, guard, Arc::new(take)).unwrap();
+    let address = web.address();
+    let asking = std::thread::spawn(move || ask(address, "POST /api/train", "", b""));
+    let waits = std::thread::spawn(move || ask(address, "GET /api/status", "", b""));
+    let two: [Asked; 2] = std::array::from_fn(|_| asked.recv().unwrap());
+    for asked in two {
+        let (call, waiting) = asked.open();
+        assert!(!waiting.is_for_nobody());
+        if call == Call::Train {
+            let (status, kind, body) = (200, Kind::Json, vec![b' '; 1 << 20]);
+            waiting.send(Reply { status, kind, body });
+        }
+    }
+    web.end();
+    assert_eq!(asking.join().unwrap().0, 200);
+    let (status, reply) = waits.join().unwrap();
+    assert!(
+        status == 503 && reply.contains("the program ends"),
+        "{reply}"
+    );
 }
