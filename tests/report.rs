@@ -2,7 +2,7 @@
 
 mod support;
 
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::Value;
 use std::fs;
 use support::Bench;

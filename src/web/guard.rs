@@ -5,8 +5,7 @@
 //! name that somebody else's server points at this machine (DNS rebinding): on loopback the request has to be for loopback by name.
 
 use super::{Reply, WebError};
-use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, SocketAddr};
 
@@ -108,7 +107,7 @@ fn is_loopback(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderName;
+    use hyper::header::HeaderName;
 
     const TOKEN: &str = "0123456789abcdef";
 

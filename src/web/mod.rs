@@ -14,11 +14,13 @@ mod tests;
 
 pub use guard::Guard;
 
+use routes::Desk;
+
 use crate::preprocess::MAX_ENCODED_BYTES;
-use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -207,7 +209,11 @@ pub fn listen(address: SocketAddr, guard: Guard, take: Take) -> Result<Web, WebE
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let work = move || {
         runtime.block_on(async {
-            let accept = accept(listener, routes::routes(guard, take), Arc::clone(&room));
+            let accept = accept(
+                listener,
+                Arc::new(Desk::new(guard, take)),
+                Arc::clone(&room),
+            );
             let accepting = tokio::spawn(accept);
             // Whoever listens may be gone without a word.
             let _ = stopped.await;
@@ -223,7 +229,7 @@ pub fn listen(address: SocketAddr, guard: Guard, take: Take) -> Result<Web, WebE
 }
 
 /// Takes connections as there is room. Each brings one request, so that none that is not read any more holds its place for long.
-async fn accept(listener: std::net::TcpListener, routes: Router, room: Arc<Semaphore>) {
+async fn accept(listener: std::net::TcpListener, desk: Arc<Desk>, room: Arc<Semaphore>) {
     // It was bound and set up already.
     let Ok(listener) = TcpListener::from_std(listener) else {
         return;
@@ -236,8 +242,10 @@ async fn accept(listener: std::net::TcpListener, routes: Router, room: Arc<Semap
             sleep(PAUSE).await;
             continue;
         };
-        let service = TowerToHyperService::new(routes.clone());
+        let desk = Arc::clone(&desk);
         tokio::spawn(async move {
+            let service =
+                service_fn(async |request| Ok::<_, Infallible>(desk.respond(request).await));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE)

@@ -1,264 +1,250 @@
 //! Which request is which call, and which part of the page.
 
 use super::{Asked, Call, Guard, Kind, MAX_ENCODED_BYTES, Of, PATIENCE, Reply, Take, Waiting};
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use hyper::{Method, Request, Response, StatusCode};
 use std::collections::HashMap;
-use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 /// The page loads nothing from elsewhere, and stands in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
+const HEADERS: [(HeaderName, &str); 5] = [
+    (CONTENT_SECURITY_POLICY, POLICY),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (CACHE_CONTROL, "no-store"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
 /// Files that are held at a time, from their first byte to the reply; the next one waits.
 const FILES: usize = 2;
 
 type Words = HashMap<String, String>;
-type Part = Result<Path<String>, PathRejection>;
 type Place<'a> = SemaphorePermit<'a>;
 
-/// Where calls are handed on.
-struct Desk {
+/// Where requests are looked at and calls are handed on.
+pub struct Desk {
+    guard: Guard,
     take: Take,
     files: Semaphore,
 }
 
-pub fn routes(guard: Guard, take: Take) -> Router {
-    let api = Router::new()
-        .route(
-            "/status",
-            get(async |at: State<Arc<Desk>>| ask(&at, Ok(Call::Status)).await),
-        )
-        .route(
-            "/live",
-            get(async |at: State<Arc<Desk>>| ask(&at, Ok(Call::Live)).await),
-        )
-        .route("/live/{seq}", get(frame))
-        .route("/predict", post(predict))
-        .route("/samples", get(samples).post(collect))
-        .route("/samples/{id}", get(sample))
-        .route(
-            "/train",
-            post(async |at: State<Arc<Desk>>| ask(&at, Ok(Call::Train)).await),
-        )
-        .route("/correct", post(correct))
-        .route("/forget", post(forget))
-        .route(
-            "/history",
-            get(async |at: State<Arc<Desk>>| ask(&at, Ok(Call::History)).await),
-        )
-        .route("/rollback", post(rollback))
-        .with_state(Arc::new(Desk {
+impl Desk {
+    pub fn new(guard: Guard, take: Take) -> Desk {
+        Desk {
+            guard,
             take,
             files: Semaphore::new(FILES),
-        }))
-        .layer(from_fn_with_state(guard.clone(), known));
-    Router::new()
-        .route(
-            "/",
-            get(|| page("text/html; charset=utf-8", include_str!("page.html"))),
-        )
-        .route(
-            "/page.css",
-            get(|| page("text/css", include_str!("page.css"))),
-        )
-        .route(
-            "/page.js",
-            get(|| page("text/javascript", include_str!("page.js"))),
-        )
-        .nest("/api", api)
-        .fallback(|| async { Reply::error(404, "there is nothing of that name").into_response() })
-        .method_not_allowed_fallback(|| async {
-            Reply::error(405, "this is asked for by another method, GET or POST").into_response()
-        })
-        .layer(from_fn_with_state(guard, admitted))
-}
+        }
+    }
 
-async fn page(kind: &'static str, text: &'static str) -> Response {
-    ([(CONTENT_TYPE, kind)], text).into_response()
-}
-
-/// Lets a request through that comes from where it may.
-async fn admitted(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let mut response = match guard.admits(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
-    };
-    for (name, value) in [
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-store"),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
-    ] {
+    pub async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let answered = match self.guard.admits(request.headers()) {
+            Ok(()) => self.answer(request).await,
+            Err(refused) => Err(refused),
+        };
+        let mut response = answered.unwrap_or_else(response_of);
+        for (name, value) in HEADERS {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        }
         response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
     }
-    response
-}
 
-/// Lets a request through that carries the token.
-async fn known(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.knows(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
+    /// A part of the page, or what comes of a call.
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Reply> {
+        let (head, body) = request.into_parts();
+        let page = |kind, text: &'static str| Ok(response(StatusCode::OK, kind, text));
+        let words = match (head.method.clone(), head.uri.path()) {
+            (Method::GET, "/") => {
+                return page("text/html; charset=utf-8", include_str!("page.html"));
+            }
+            (Method::GET, "/page.css") => return page("text/css", include_str!("page.css")),
+            (Method::GET, "/page.js") => return page("text/javascript", include_str!("page.js")),
+            (method, path) => match path.strip_prefix("/api/") {
+                Some(rest) => {
+                    self.guard.knows(&head.headers)?;
+                    let words = head.uri.query().unwrap_or_default().as_bytes();
+                    let words = form_urlencoded::parse(words).into_owned().collect();
+                    (method, rest, words)
+                }
+                None => return Err(nothing()),
+            },
+        };
+        let (method, path, words): (_, _, Words) = words;
+        // The place is held until the reply is there.
+        let (call, _place) = self.call(method.as_str(), path, &words, body).await?;
+        Ok(response_of(self.ask(call).await))
+    }
+
+    /// What a request asks for, and its place where it brought a file.
+    async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        words: &Words,
+        body: Incoming,
+    ) -> Result<(Call, Option<Place<'_>>), Reply> {
+        let (verb, rest) = match path.split_once('/') {
+            Some((verb, rest)) => (verb, Some(rest)),
+            None => (path, None),
+        };
+        let call = match (method, verb, rest) {
+            ("GET", "status", None) => Call::Status,
+            ("GET", "live", None) => Call::Live,
+            ("GET", "live", Some(seq)) => Call::Frame {
+                seq: number("the frame", seq)?,
+            },
+            ("POST", "predict", None) => {
+                let (sent, place) = self.sent(body).await?;
+                return Ok((Call::Predict { sent }, Some(place)));
+            }
+            ("GET", "samples", None) => Call::Samples {
+                suspect: match words.get("suspect").map(String::as_str) {
+                    None | Some("false") => false,
+                    Some("true") => true,
+                    Some(other) => return Err(expected("true or false", "suspect", other)),
+                },
+            },
+            ("GET", "samples", Some(id)) => Call::Sample {
+                id: number("the sample", id)?,
+            },
+            ("POST", "samples", None) => {
+                let (label, of, place) = self.named(words, body).await?;
+                return Ok((Call::Collect { label, of }, place));
+            }
+            ("POST", "correct", None) => {
+                let (label, of, place) = self.named(words, body).await?;
+                return Ok((Call::Correct { label, of }, place));
+            }
+            ("POST", "train", None) => Call::Train,
+            ("POST", "forget", None) => Call::Forget {
+                sample: word(words, "sample")?,
+            },
+            ("GET", "history", None) => Call::History,
+            ("POST", "rollback", None) => Call::Rollback {
+                version: word(words, "version")?,
+            },
+            (
+                _,
+                "status" | "live" | "predict" | "samples" | "correct" | "train" | "forget"
+                | "history" | "rollback",
+                _,
+            ) => {
+                let what = "this is asked for by another method, GET or POST";
+                return Err(Reply::error(405, what));
+            }
+            _ => return Err(nothing()),
+        };
+        Ok((call, None))
+    }
+
+    /// A label, and what has it: a frame or a sample by its number, else the file that was sent.
+    async fn named(
+        &self,
+        words: &Words,
+        body: Incoming,
+    ) -> Result<(String, Of, Option<Place<'_>>), Reply> {
+        let missing = || Reply::error(400, "name what it is: ?label=NAME");
+        let label = words.get("label").ok_or_else(missing)?;
+        // What stands for bytes that are no text.
+        if label.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(expected("text in UTF-8", "label", label));
+        }
+        let (of, place) = match (words.contains_key("frame"), words.contains_key("sample")) {
+            (true, true) => return Err(Reply::error(400, "name a frame or a sample, not both")),
+            (true, false) => {
+                let start = words.contains_key("start").then(|| word(words, "start"));
+                let (seq, start) = (word(words, "frame")?, start.transpose()?);
+                (Of::Frame { seq, start }, None)
+            }
+            (false, true) => (Of::Sample(word(words, "sample")?), None),
+            (false, false) => {
+                let (sent, place) = self.sent(body).await?;
+                (Of::Sent(sent), Some(place))
+            }
+        };
+        Ok((label.clone(), of, place))
+    }
+
+    /// The file in the body of a request, and its place among those that are held.
+    async fn sent(&self, body: Incoming) -> Result<(Vec<u8>, Place<'_>), Reply> {
+        let full = || Reply::error(503, "other files are on their way; try again");
+        let place = timeout(PATIENCE, self.files.acquire()).await;
+        let place = place.ok().and_then(Result::ok).ok_or_else(full)?;
+        let read = Limited::new(body, MAX_ENCODED_BYTES).collect();
+        let late = |_| Reply::error(408, "the file did not come in time");
+        let broken = |_| {
+            let what = format!("the file broke off, or has more than {MAX_ENCODED_BYTES} bytes");
+            Reply::error(413, &what)
+        };
+        let read = timeout(PATIENCE, read).await.map_err(late)?;
+        let bytes = read.map_err(broken)?.to_bytes();
+        match bytes.is_empty() {
+            true => Err(Reply::error(
+                400,
+                "send a file: a photo, a sound or a window of a sensor",
+            )),
+            false => Ok((bytes.into(), place)),
+        }
+    }
+
+    /// Hands a call on and waits for what comes of it.
+    async fn ask(&self, call: Call) -> Reply {
+        let (reply, replied) = oneshot::channel();
+        let waiting = Waiting(reply);
+        let reply = match (self.take)(Asked { call, waiting }) {
+            true => replied.await.ok(),
+            false => Some(Reply::error(503, "too many requests wait; try again")),
+        };
+        reply.unwrap_or_else(|| Reply::error(503, "the program ends"))
     }
 }
 
-async fn predict(at: State<Arc<Desk>>, body: Body) -> Response {
-    match sent(&at, body).await {
-        Ok((sent, _place)) => ask(&at, Ok(Call::Predict { sent })).await,
-        Err(refused) => refused.into_response(),
-    }
-}
-
-async fn frame(at: State<Arc<Desk>>, seq: Part) -> Response {
-    ask(&at, part(seq).map(|seq| Call::Frame { seq })).await
-}
-
-async fn sample(at: State<Arc<Desk>>, id: Part) -> Response {
-    ask(&at, part(id).map(|id| Call::Sample { id })).await
-}
-
-async fn samples(at: State<Arc<Desk>>, Query(words): Query<Words>) -> Response {
-    let suspect = match words.get("suspect").map(String::as_str) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => Err(expected("true or false", "suspect", other)),
-    };
-    ask(&at, suspect.map(|suspect| Call::Samples { suspect })).await
-}
-
-async fn collect(at: State<Arc<Desk>>, Query(words): Query<Words>, body: Body) -> Response {
-    match named(&at, &words, body).await {
-        Ok((label, of, _place)) => ask(&at, Ok(Call::Collect { label, of })).await,
-        Err(refused) => refused.into_response(),
-    }
-}
-
-async fn correct(at: State<Arc<Desk>>, Query(words): Query<Words>, body: Body) -> Response {
-    match named(&at, &words, body).await {
-        Ok((label, of, _place)) => ask(&at, Ok(Call::Correct { label, of })).await,
-        Err(refused) => refused.into_response(),
-    }
-}
-
-async fn forget(at: State<Arc<Desk>>, Query(words): Query<Words>) -> Response {
-    let sample = number(&words, "sample");
-    ask(&at, sample.map(|sample| Call::Forget { sample })).await
-}
-
-async fn rollback(at: State<Arc<Desk>>, Query(words): Query<Words>) -> Response {
-    let version = number(&words, "version");
-    ask(&at, version.map(|version| Call::Rollback { version })).await
+fn nothing() -> Reply {
+    Reply::error(404, "there is nothing of that name")
 }
 
 fn expected(what: &str, name: &str, got: &str) -> Reply {
     Reply::error(400, &format!("expected {what} for {name}, got '{got}'"))
 }
 
-fn number(words: &Words, name: &str) -> Result<u64, Reply> {
-    let text = words.get(name).map_or("", String::as_str);
+fn number(name: &str, text: &str) -> Result<u64, Reply> {
     text.parse().map_err(|_| expected("a number", name, text))
 }
 
-/// The last part of a path, a number.
-fn part(part: Part) -> Result<u64, Reply> {
-    let text = part.map_or(String::new(), |Path(text)| text);
-    let wrong = |_| expected("a number", "the last part of the path", &text);
-    text.parse().map_err(wrong)
+/// A number of the query.
+fn word(words: &Words, name: &str) -> Result<u64, Reply> {
+    number(name, words.get(name).map_or("", String::as_str))
 }
 
-/// A label, and what has it: a frame or a sample by its number, else the file that was sent.
-async fn named<'a>(
-    desk: &'a Desk,
-    words: &Words,
-    body: Body,
-) -> Result<(String, Of, Option<Place<'a>>), Reply> {
-    let label = words
-        .get("label")
-        .ok_or_else(|| Reply::error(400, "name what it is: ?label=NAME"))?;
-    // What stands for bytes that are no text.
-    if label.contains(char::REPLACEMENT_CHARACTER) {
-        return Err(expected("text in UTF-8", "label", label));
-    }
-    let (of, place) = match (words.contains_key("frame"), words.contains_key("sample")) {
-        (true, true) => return Err(Reply::error(400, "name a frame or a sample, not both")),
-        (true, false) => {
-            let start = words.contains_key("start").then(|| number(words, "start"));
-            let (seq, start) = (number(words, "frame")?, start.transpose()?);
-            (Of::Frame { seq, start }, None)
-        }
-        (false, true) => (Of::Sample(number(words, "sample")?), None),
-        (false, false) => {
-            let (sent, place) = sent(desk, body).await?;
-            (Of::Sent(sent), Some(place))
-        }
+fn response_of(reply: Reply) -> Response<Full<Bytes>> {
+    let kind = match reply.kind {
+        Kind::Json => "application/json",
+        Kind::JsonLines => "application/x-ndjson",
+        Kind::Jpeg => "image/jpeg",
     };
-    Ok((label.clone(), of, place))
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response(status, kind, reply.body)
 }
 
-/// The file in the body of a request, and its place among those that are held.
-async fn sent(desk: &Desk, body: Body) -> Result<(Vec<u8>, Place<'_>), Reply> {
-    let full = || Reply::error(503, "other files are on their way; try again");
-    let place = timeout(PATIENCE, desk.files.acquire()).await;
-    let place = place.ok().and_then(Result::ok).ok_or_else(full)?;
-    let read = timeout(PATIENCE, to_bytes(body, MAX_ENCODED_BYTES)).await;
-    let late = |_| Reply::error(408, "the file did not come in time");
-    let broken = |_| {
-        let what = format!("the file broke off, or has more than {MAX_ENCODED_BYTES} bytes");
-        Reply::error(413, &what)
-    };
-    let bytes = read.map_err(late)?.map_err(broken)?;
-    match bytes.is_empty() {
-        true => Err(Reply::error(
-            400,
-            "send a file: a photo, a sound or a window of a sensor",
-        )),
-        false => Ok((bytes.into(), place)),
-    }
-}
-
-/// Hands a call on and waits for what comes of it.
-async fn ask(desk: &Desk, call: Result<Call, Reply>) -> Response {
-    let call = match call {
-        Ok(call) => call,
-        Err(refused) => return refused.into_response(),
-    };
-    let (reply, replied) = oneshot::channel();
-    let waiting = Waiting(reply);
-    let reply = match (desk.take)(Asked { call, waiting }) {
-        true => replied.await.ok(),
-        false => Some(Reply::error(503, "too many requests wait; try again")),
-    };
-    reply
-        .unwrap_or_else(|| Reply::error(503, "the program ends"))
-        .into_response()
-}
-
-impl IntoResponse for Reply {
-    fn into_response(self) -> Response {
-        let kind = match self.kind {
-            Kind::Json => "application/json",
-            Kind::JsonLines => "application/x-ndjson",
-            Kind::Jpeg => "image/jpeg",
-        };
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(CONTENT_TYPE, kind)], self.body).into_response()
-    }
+fn response(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
