@@ -142,6 +142,24 @@ fn run_takes_up_a_head_that_is_trained_corrected_or_put_back_meanwhile() {
 }
 
 #[test]
+fn run_takes_up_another_field_in_the_same_place() {
+    let bench = Bench::new();
+    taught(&bench, 2);
+    bench.ok(&["train"]);
+    let mut run = Working::start(&bench, &["--json", "run", "--source", "line:5"]);
+    assert!(run.json()["scores"]["gear"].is_number());
+    std::fs::remove_dir_all(bench.path("field")).unwrap();
+    for (label, part) in [("wheel", "gear"), ("ring", "washer")] {
+        let source = format!("line:8,part={part}");
+        bench.ok(&[
+            "collect", "--label", label, "--source", &source, "--count", "2",
+        ]);
+    }
+    bench.ok(&["train"]);
+    while run.json()["scores"]["wheel"].is_null() {}
+}
+
+#[test]
 fn run_without_a_head_or_with_files_says_what_to_do() {
     let bench = Bench::new();
     let run = ["run", "--source", "line:1"];

@@ -246,3 +246,31 @@ pub struct Answer {
     pub decision: Decision,
     ms: f64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::mistakes::tests::field;
+    use super::*;
+
+    #[test]
+    fn a_head_that_is_gone_is_told_once_and_goes_on_answering() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = field(folder.path());
+        let mut in_use = InUse::of(&context, None).unwrap();
+        assert!(!in_use.follow(&context).unwrap());
+        std::fs::remove_dir_all(folder.path()).unwrap();
+        let error = in_use.follow(&context).unwrap_err().to_string();
+        assert!(error.contains("there is no field"), "{error}");
+        for _ in 0..3 {
+            assert!(!in_use.follow(&context).unwrap());
+        }
+        // The cause may be cured without a change of the file; that it was not is told no more.
+        in_use.look_again = Some(Instant::now());
+        assert!(!in_use.follow(&context).unwrap());
+        assert_eq!(in_use.version, 1);
+        // Another field in the same place, whose first head has the same number.
+        let context = field(folder.path());
+        assert!(in_use.follow(&context).unwrap());
+        assert!(!in_use.follow(&context).unwrap());
+    }
+}

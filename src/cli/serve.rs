@@ -1,10 +1,12 @@
 //! `serve`: the field in a browser, and its verbs over HTTP.
 //!
-//! Owns: the loop that takes frames and calls in turn, and which frames the page was shown ([`Served`]). Does not own: HTTP and who may
+//! Owns: the loop that takes frames and calls in turn ([`Served`]), and which frames were shown (`shown`). Does not own: HTTP and who may
 //! call (`fieldhead::web`), what a verb does: calls run the verbs, and reply with the JSON that they print.
 //!
 //! Invariants: one call or frame at a time, on one thread; the field is open only while a call needs it, so that other programs may change
 //! it meanwhile; a call that fails changes nothing and ends nothing.
+
+mod shown;
 
 use super::answers::InUse;
 use super::args::{BUDGET_MS, Choice, SamplesOptions, Serve, Train};
@@ -21,7 +23,8 @@ use fieldhead::source::{self, Clock, Frame, Opened, Payload, folder};
 use fieldhead::store::{self, Store, StoreError};
 use fieldhead::web::{self, Call, Guard, Kind, Of, Reply};
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use shown::{Burst, Frames, Shown};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,12 +38,6 @@ const WAITING: usize = 16;
 const GAP: Duration = Duration::from_millis(100);
 /// Time between two looks at whether the program shall end.
 const LOOK: Duration = Duration::from_millis(200);
-/// Frames that were shown and may be named: so many, or fewer large ones, but several whatever they take.
-const SHOWN: usize = 64;
-const SHOWN_BYTES: usize = 16 << 20;
-const SHOWN_ANYWAY: usize = 4;
-/// Frames of one label that are collected at shorter intervals are one burst.
-const BURST_US: u64 = 10_000_000;
 /// The longer side of a frame on the page, in pixels.
 const FRAME_SIDE: u32 = 640;
 /// The most bytes of a file with a token.
@@ -153,25 +150,8 @@ fn read(
     Ok(ended)
 }
 
-/// A frame and the answer to it, as JSON.
-struct Shown {
-    frame: Frame,
-    answer: Vec<u8>,
-}
-
-impl Shown {
-    fn bytes(&self) -> usize {
-        match &self.frame.payload {
-            Payload::Encoded(bytes) => bytes.len(),
-            Payload::Decoded(image) => image.rgb.len(),
-        }
-    }
-}
-
 /// What calls and frames need from each other.
 struct Served {
-    /// When it began, in µs since 1970: frames of another one have the same numbers.
-    start: u64,
     /// Of the command line; its results are kept for replies.
     at_start: Context,
     /// With the settings of the field as it is by now.
@@ -179,9 +159,7 @@ struct Served {
     coverage: Option<f64>,
     source: Option<String>,
     in_use: Option<InUse>,
-    latest: Option<Rc<Shown>>,
-    /// Those that the page was shown, oldest first.
-    shown: VecDeque<Rc<Shown>>,
+    frames: Frames,
     /// Why there is no frame.
     trouble: Option<String>,
     /// What was collected last of the source.
@@ -192,14 +170,12 @@ impl Served {
     fn new(context: &Context, options: &Serve) -> Served {
         let at_start = context.with_output(Output::keeping());
         Served {
-            start: now_us(),
             context: at_start.clone(),
             at_start,
             coverage: options.coverage,
             source: options.source.clone(),
             in_use: None,
-            latest: None,
-            shown: VecDeque::new(),
+            frames: Frames::since(now_us()),
             trouble: None,
             burst: None,
         }
@@ -225,7 +201,7 @@ impl Served {
         let frame = match frame {
             Ok(Some(frame)) => frame,
             // Its last frame stays.
-            Ok(None) if self.latest.is_some() => return,
+            Ok(None) if self.frames.latest.is_some() => return,
             Ok(None) => return self.trouble = Some("the source has ended".into()),
             Err(trouble) => return self.trouble = Some(trouble),
         };
@@ -238,7 +214,7 @@ impl Served {
             Err(error) if nothing_yet(&error) => line(&json!({"seq": seq, "label": null})),
             Err(error) => line(&json!({"seq": seq, "error": one_line(&error)})),
         };
-        self.latest = Some(Rc::new(Shown { frame, answer }));
+        self.frames.latest = Some(Rc::new(Shown { frame, answer }));
     }
 
     /// Prints what the head in use says.
@@ -291,7 +267,7 @@ impl Served {
             Call::Status => self.status()?,
             Call::Live => self.live()?,
             Call::Frame { seq } => {
-                let Some(shown) = self.find(seq, None) else {
+                let Some(shown) = self.frames.find(seq, None) else {
                     return Ok(Done::Nothing(OVERTAKEN));
                 };
                 return Ok(match &shown.frame.payload {
@@ -308,7 +284,7 @@ impl Served {
                     collect::one(context, (&sent, SENT), &label, None)?;
                 }
                 Of::Frame { seq, start } => {
-                    let Some(shown) = self.find(seq, start) else {
+                    let Some(shown) = self.frames.find(seq, start) else {
                         return Ok(Done::Nothing(OVERTAKEN));
                     };
                     let burst =
@@ -332,7 +308,7 @@ impl Served {
                         Wrong::Payload(&sent, SENT.to_owned(), embedder)
                     }
                     Of::Frame { seq, start } => {
-                        let Some(found) = self.find(seq, start) else {
+                        let Some(found) = self.frames.find(seq, start) else {
                             return Ok(Done::Nothing(OVERTAKEN));
                         };
                         shown = found;
@@ -397,7 +373,7 @@ impl Served {
             "backbone": context.settings.backbone,
             "takes": takes.map(|takes| takes.to_string()),
             "source": self.source,
-            "start": self.start,
+            "start": self.frames.start,
         }))?;
         Ok(())
     }
@@ -409,7 +385,7 @@ impl Served {
             None => Some("there is no camera here: `fieldhead serve --source camera`".into()),
             Some(_) => self.trouble.clone(),
         };
-        let latest = self.latest.clone().filter(|_| trouble.is_none());
+        let latest = self.frames.latest.clone().filter(|_| trouble.is_none());
         let Some(latest) = latest else {
             let trouble = trouble.unwrap_or_else(nothing);
             return Ok(self
@@ -418,47 +394,8 @@ impl Served {
                 .json(&json!({"seq": null, "error": trouble}))?);
         };
         self.context.out.again(&latest.answer);
-        if !self.shown.iter().any(|shown| Rc::ptr_eq(shown, &latest)) {
-            self.shown.push_back(latest);
-            let mut bytes: usize = self.shown.iter().map(|shown| shown.bytes()).sum();
-            while self.shown.len() > SHOWN
-                || (self.shown.len() > SHOWN_ANYWAY && bytes > SHOWN_BYTES)
-            {
-                let oldest = self.shown.pop_front();
-                bytes -= oldest.map_or(0, |shown| shown.bytes());
-            }
-        }
+        self.frames.show(latest);
         Ok(())
-    }
-
-    /// A frame that was shown, by its number and, where that is told, by the beginning of whoever showed it.
-    fn find(&self, seq: u64, start: Option<u64>) -> Option<Rc<Shown>> {
-        let shown = self.shown.iter().find(|shown| shown.frame.seq == seq);
-        let own = start.is_none_or(|start| start == self.start);
-        shown.filter(|_| own).map(Rc::clone)
-    }
-}
-
-/// Frames of one label, one shortly after the other: they show the same scene.
-struct Burst {
-    name: String,
-    label: String,
-    /// Of the last frame.
-    clock_us: u64,
-}
-
-impl Burst {
-    /// That of a frame which is collected now, after `last`.
-    fn after(last: Option<&Burst>, label: &str, clock_us: u64, time_us: u64) -> Burst {
-        let goes_on = |last: &&Burst| {
-            last.label == label && clock_us.saturating_sub(last.clock_us) < BURST_US
-        };
-        let name = last.filter(goes_on).map(|last| last.name.clone());
-        Burst {
-            name: name.unwrap_or_else(|| format!("page@{time_us}")),
-            label: label.to_owned(),
-            clock_us,
-        }
     }
 }
 
@@ -505,24 +442,5 @@ fn by_default() -> Train {
         penalty: None,
         class_weights: None,
         budget_ms: BUDGET_MS,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_ends_with_another_label_or_a_pause() {
-        let first = Burst::after(None, "gear", 1, 100);
-        assert_eq!(first.name, "page@100");
-        let second = Burst::after(Some(&first), "gear", BURST_US, 200);
-        assert_eq!(second.name, "page@100");
-        // From the last frame on, not from the first.
-        let third = Burst::after(Some(&second), "gear", 2 * BURST_US - 1, 300);
-        assert_eq!(third.name, "page@100");
-        let paused = Burst::after(Some(&second), "gear", 2 * BURST_US, 300);
-        assert_eq!(paused.name, "page@300");
-        assert_eq!(Burst::after(Some(&second), "nut", 5, 400).name, "page@400");
     }
 }
