@@ -2,7 +2,7 @@
 
 mod support;
 
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::Value;
 use std::fs;
 use support::Bench;

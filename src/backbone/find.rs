@@ -17,12 +17,13 @@ pub const DEFAULT: &str = "efficientnet-lite0-int8";
 const SOUND: &str = "speech-embedding-int8";
 
 /// The networks inside the binary: name, card and model.
-const BUILT_IN: [(&str, &str, &[u8]); 2] = [
+const BUILT_IN: &[(&str, &str, &[u8])] = &[
     (
         DEFAULT,
         include_str!("../../models/efficientnet-lite0-int8/card.toml"),
         include_bytes!("../../models/efficientnet-lite0-int8/model.onnx"),
     ),
+    #[cfg(feature = "built-in-sound")]
     (
         SOUND,
         include_str!("../../models/speech-embedding-int8/card.toml"),

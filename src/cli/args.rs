@@ -176,7 +176,7 @@ pub struct Collect {
     /// a column a channel, or raw little-endian .f32)
     #[arg(long, value_name = "DIR", conflicts_with_all = ["label", "source"], required_unless_present_any = ["label", "buttons", "source"])]
     pub from: Option<PathBuf>,
-    /// With --from: what in a file's name tells its capture burst (first group, or the whole match); \d and \w are ASCII's
+    /// With --from: what in a file's name tells its capture burst (first group, or the whole match)
     #[arg(long, value_name = "REGEX", requires = "from")]
     pub burst_regex: Option<String>,
     /// With --from: learn so many changed copies of each photo too, mirrored, cut closer and in other light; try it, it seldom

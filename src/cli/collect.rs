@@ -20,7 +20,7 @@ use fieldhead::source::{self, Opened, Payload};
 use fieldhead::store::{NewSample, Store};
 use frames::{from_buttons, from_frames};
 use rayon::prelude::*;
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
