@@ -206,7 +206,7 @@ fn another_kind_of_file_is_refused_with_the_next_step() {
 
 #[test]
 fn the_committed_features_of_sound_come_from_every_kernel() {
-    let name = find::built_in_for(Modality::Sound);
+    let name = find::usual_for(Modality::Sound);
     let found = find::find(&name, &[]).unwrap();
     let mut random = SplitMix64::new(9);
     let rates = [8_000, 16_000, 44_100];

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub const DEFAULT: &str = "efficientnet-lite0-int8";
 const SOUND: &str = "speech-embedding-int8";
 
-/// The networks inside the binary: name, card and model.
+/// The networks inside the binary: name, card and model. A package has that of sound in a folder.
 const BUILT_IN: &[(&str, &str, &[u8])] = &[
     (
         DEFAULT,
@@ -120,8 +120,8 @@ fn built_in(name: &str) -> Option<Result<Found, BackboneError>> {
     Some(Card::parse(card).map(|card| Found { card, folder: None }))
 }
 
-/// The name of the backbone inside the binary that takes such files.
-pub fn built_in_for(modality: Modality) -> String {
+/// The name of the backbone that takes such files where none is asked for.
+pub fn usual_for(modality: Modality) -> String {
     match modality {
         Modality::Picture => DEFAULT.into(),
         Modality::Sound => SOUND.into(),

@@ -77,12 +77,28 @@ impl InUse {
         })
     }
 
-    /// Answers with the head that is in use by now, which may have been changed by another program; whether it is another one. While
-    /// the field's file is as it was, nothing is read.
+    /// Answers with the head that is in use by now, and says so where it is another one or cannot be taken up.
+    pub fn keep_up(&mut self, context: &Context) {
+        let followed = self.follow(context);
+        let version = self.version;
+        match followed {
+            Ok(true) => {
+                let text = format!("head version {version} answers from now on");
+                context.out.note(text);
+            }
+            Ok(false) => {}
+            Err(error) => {
+                let text = format!("head version {version} goes on answering: {error:#}");
+                context.out.note(text);
+            }
+        }
+    }
+
+    /// Takes up what others made of the head; whether that is another one. While the field's file is as it was, nothing is read.
     ///
     /// # Errors
     /// A head that cannot be taken up; the same reason is told once.
-    pub fn follow(&mut self, context: &Context) -> Result<bool> {
+    fn follow(&mut self, context: &Context) -> Result<bool> {
         let (stamp, now) = (Stamp::of(&context.folder), Instant::now());
         let due = self.look_again.is_some_and(|at| now >= at);
         if stamp == self.seen && !due {

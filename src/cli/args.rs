@@ -250,9 +250,8 @@ pub struct Predict {
     pub count: Option<u64>,
     #[command(flatten)]
     pub wires: Wires,
-    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
-    #[arg(long, value_name = "SHARE", value_parser = coverage)]
-    pub coverage: Option<f64>,
+    #[command(flatten)]
+    pub sets: Sets,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -265,6 +264,13 @@ pub struct Run {
     pub count: Option<u64>,
     #[command(flatten)]
     pub wires: Wires,
+    #[command(flatten)]
+    pub sets: Sets,
+}
+
+/// How large the sets of labels are that answers come with.
+#[derive(Debug, ClapArgs)]
+pub struct Sets {
     /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
     #[arg(long, value_name = "SHARE", value_parser = coverage)]
     pub coverage: Option<f64>,
@@ -300,9 +306,8 @@ pub struct Serve {
     /// camera[:DEVICE], command:PROGRAM …, i2c:… or line:SEED: what the page shows, answers and learns from
     #[arg(long)]
     pub source: Option<String>,
-    /// Share of answers whose set of labels should hold the right one, 0.5 to 0.999; without it the field's setting
-    #[arg(long, value_name = "SHARE", value_parser = coverage)]
-    pub coverage: Option<f64>,
+    #[command(flatten)]
+    pub sets: Sets,
 }
 
 #[derive(Debug, ClapArgs)]

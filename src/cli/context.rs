@@ -1,6 +1,6 @@
 //! What every verb starts from: the field folder, its settings, the backbone.
 
-use super::args::Common;
+use super::args::{Choice, Common};
 use super::exit::Usage;
 use super::output::Output;
 use anyhow::Result;
@@ -42,8 +42,8 @@ pub struct Context {
     pub search: Vec<PathBuf>,
     /// What the command line names: a backbone, a fit, features.
     asked: Option<String>,
-    asked_fit: Option<Fit>,
-    asked_set: Option<FeatureSet>,
+    asked_fit: Option<Choice<Fit>>,
+    asked_set: Option<Choice<FeatureSet>>,
     /// The kernel that `FIELDHEAD_KERNEL` names.
     kernel: Option<String>,
     pub threads: usize,
@@ -53,12 +53,6 @@ pub struct Context {
 
 impl Context {
     pub fn new(common: &Common) -> Result<Context> {
-        let mut settings = Settings::load(&common.field)?;
-        if let Some(backbone) = &common.backbone {
-            settings.backbone.clone_from(backbone);
-        }
-        settings.fit = common.fit.map_or(settings.fit, |choice| choice.0);
-        settings.features = common.set.map_or(settings.features, |choice| choice.0);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match common.threads {
             0 => cores,
@@ -69,20 +63,33 @@ impl Context {
             .num_threads(threads)
             .use_current_thread()
             .build_global()?;
-        Ok(Context {
+        let context = Context {
             folder: common.field.clone(),
-            settings,
+            settings: Settings::default(),
             out: Output::new(common.json),
             search: search_path(),
             asked: common.backbone.clone(),
-            asked_fit: common.fit.and_then(|choice| choice.0),
-            asked_set: common.set.and_then(|choice| choice.0),
+            asked_fit: common.fit,
+            asked_set: common.set,
             kernel: std::env::var("FIELDHEAD_KERNEL")
                 .ok()
                 .filter(|name| !name.is_empty()),
             threads,
             clock: clock(),
-        })
+        };
+        context.with_settings_of_field()
+    }
+
+    /// This context with the settings of the field, as they are by now, and what the command line names instead.
+    fn with_settings_of_field(mut self) -> Result<Context> {
+        let mut settings = Settings::load(&self.folder)?;
+        if let Some(backbone) = &self.asked {
+            settings.backbone.clone_from(backbone);
+        }
+        settings.fit = self.asked_fit.map_or(settings.fit, |choice| choice.0);
+        settings.features = self.asked_set.map_or(settings.features, |choice| choice.0);
+        self.settings = settings;
+        Ok(self)
     }
 
     /// This context with other results than those on stdout.
@@ -92,20 +99,12 @@ impl Context {
         context
     }
 
-    /// This context with the settings as the field has them by now.
+    /// This context with the settings as the field has them by now; as it is where there is no field.
     pub fn reloaded(&self) -> Result<Context> {
-        let mut context = self.clone();
-        if !self.folder.join(FILE_NAME).exists() {
-            return Ok(context);
+        match self.folder.join(FILE_NAME).exists() {
+            true => self.clone().with_settings_of_field(),
+            false => Ok(self.clone()),
         }
-        let mut settings = Settings::load(&self.folder)?;
-        if let Some(backbone) = &self.asked {
-            settings.backbone.clone_from(backbone);
-        }
-        settings.fit = self.asked_fit.or(settings.fit);
-        settings.features = self.asked_set.or(settings.features);
-        context.settings = settings;
-        Ok(context)
     }
 
     /// This context for a new field of such files: where nothing names a backbone, by the built-in one that takes them.
@@ -137,7 +136,7 @@ impl Context {
         let mut context = self.clone();
         match (&self.asked, self.found()?.card.modality.check(kind)) {
             (Some(_), taken) => taken?,
-            (None, Err(_)) => context.settings.backbone = find::built_in_for(kind),
+            (None, Err(_)) => context.settings.backbone = find::usual_for(kind),
             (None, Ok(())) => {}
         }
         Ok(context)
@@ -174,7 +173,7 @@ impl Context {
     /// The recipes that the settings leave to choose from, first the one that is taken without evidence.
     pub fn candidates(&self) -> Result<Vec<Recipe>> {
         let card = self.found()?.card;
-        let fit = self.asked_fit.filter(|fit| *fit != Fit::Squash);
+        let fit = chosen(self.asked_fit).filter(|fit| *fit != Fit::Squash);
         if let (Modality::Window { .. }, Some(fit)) = (card.modality, fit) {
             let name = &card.name;
             let what = format!(
@@ -208,7 +207,7 @@ impl Context {
         if let Some(name) = &self.asked {
             pipeline::check_backbone(&find::find(name, &self.search)?, recipe)?;
         }
-        match (self.asked_fit, self.asked_set) {
+        match (chosen(self.asked_fit), chosen(self.asked_set)) {
             (Some(fit), _) if fit != recipe.view.fit => Err(other("--fit", &recipe.view.fit, &fit)),
             (_, Some(set)) if set != recipe.set => Err(other("--features", &recipe.set, &set)),
             _ => Ok(()),
@@ -282,6 +281,11 @@ impl Context {
         self.settings.write_if_absent(&self.folder)?;
         Ok(store)
     }
+}
+
+/// What the command line fixes; `auto` fixes nothing.
+fn chosen<T>(asked: Option<Choice<T>>) -> Option<T> {
+    asked.and_then(|choice| choice.0)
 }
 
 /// `FIELDHEAD_MODELS`, `./models`, `/usr/share/fieldhead/models`.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 pub fn run(context: &Context, options: &Predict) -> Result<()> {
-    let in_use = InUse::of(context, options.coverage)?;
+    let in_use = InUse::of(context, options.sets.coverage)?;
     let wires = &options.wires;
     let Some(source) = options.source.as_deref() else {
         return files(context, &in_use, &listed(&options.paths)?);

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 pub fn run(context: &Context, options: &Run) -> Result<()> {
-    let in_use = InUse::of(context, options.coverage)?;
+    let in_use = InUse::of(context, options.sets.coverage)?;
     match opened(context, &in_use, &options.source)? {
         Opened::Files(_) => Err(Usage(
             "files are not run without end; `fieldhead predict` says what they show".into(),
@@ -88,7 +88,7 @@ impl Answering<'_> {
             let next = source.next();
             let came = start.elapsed();
             self.correct()?;
-            self.follow();
+            self.in_use.keep_up(self.context);
             let Some(frame) = next? else {
                 break;
             };
@@ -105,23 +105,6 @@ impl Answering<'_> {
             self.in_use.take(self.context, version, learned);
         }
         Ok(())
-    }
-
-    /// Takes up what others made of the head.
-    fn follow(&mut self) {
-        let (context, in_use) = (self.context, &mut self.in_use);
-        let followed = in_use.follow(context);
-        let version = in_use.version;
-        match followed {
-            Ok(true) => context
-                .out
-                .note(format!("head version {version} answers from now on")),
-            Ok(false) => {}
-            Err(error) => {
-                let text = format!("head version {version} goes on answering: {error:#}");
-                context.out.note(text);
-            }
-        }
     }
 
     fn answer(&mut self, frame: Frame, start: Instant) -> Result<()> {

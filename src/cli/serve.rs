@@ -172,7 +172,7 @@ impl Served {
         Served {
             context: at_start.clone(),
             at_start,
-            coverage: options.coverage,
+            coverage: options.sets.coverage,
             source: options.source.clone(),
             in_use: None,
             frames: Frames::since(now_us()),
@@ -184,14 +184,10 @@ impl Served {
     /// The head in use by now.
     fn head(&mut self) -> Result<&InUse> {
         let in_use = match self.in_use.take() {
-            Some(mut in_use) => match in_use.follow(&self.context) {
-                Ok(_) => in_use,
-                Err(error) => {
-                    let text = format!("head version {} goes on answering", in_use.version);
-                    self.context.out.note(format!("{text}: {error:#}"));
-                    in_use
-                }
-            },
+            Some(mut in_use) => {
+                in_use.keep_up(&self.context);
+                in_use
+            }
             None => InUse::of(&self.context, self.coverage)?,
         };
         Ok(self.in_use.insert(in_use))

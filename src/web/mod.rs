@@ -4,8 +4,8 @@
 //! listens takes the calls in and answers them one after the other.
 //!
 //! Invariants: nothing listens beyond loopback without a token; a request that the guard refuses reaches nobody; at most
-//! [`CONNECTIONS`] are open, each brings one request of at most [`MAX_ENCODED_BYTES`] within [`PATIENCE`], and none lasts longer than
-//! ten minutes.
+//! 32 connections are open, each brings one request of at most [`MAX_ENCODED_BYTES`] within 30 seconds, and none lasts longer than ten
+//! minutes.
 
 mod guard;
 mod routes;
@@ -14,12 +14,11 @@ mod tests;
 
 pub use guard::Guard;
 
-use routes::Desk;
-
 use crate::preprocess::MAX_ENCODED_BYTES;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use routes::Desk;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -31,9 +30,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
 /// Connections at a time: a browser opens six.
-pub const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 32;
 /// How long the head of a request may take to come, and its body.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection may last in all: the longest training, and those that wait before it.
 const LIFE: Duration = Duration::from_secs(600);
 /// How long connections may last when the program ends.

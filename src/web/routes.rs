@@ -7,7 +7,7 @@ use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use std::collections::HashMap;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::timeout;
@@ -64,25 +64,19 @@ impl Desk {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Reply> {
         let (head, body) = request.into_parts();
         let page = |kind, text: &'static str| Ok(response(StatusCode::OK, kind, text));
-        let words = match (head.method.clone(), head.uri.path()) {
-            (Method::GET, "/") => {
-                return page("text/html; charset=utf-8", include_str!("page.html"));
-            }
-            (Method::GET, "/page.css") => return page("text/css", include_str!("page.css")),
-            (Method::GET, "/page.js") => return page("text/javascript", include_str!("page.js")),
-            (method, path) => match path.strip_prefix("/api/") {
-                Some(rest) => {
-                    self.guard.knows(&head.headers)?;
-                    let words = head.uri.query().unwrap_or_default().as_bytes();
-                    let words = form_urlencoded::parse(words).into_owned().collect();
-                    (method, rest, words)
-                }
-                None => return Err(nothing()),
-            },
-        };
-        let (method, path, words): (_, _, Words) = words;
+        let path = head.uri.path();
+        match (head.method.as_str(), path) {
+            ("GET", "/") => return page("text/html; charset=utf-8", include_str!("page.html")),
+            ("GET", "/page.css") => return page("text/css", include_str!("page.css")),
+            ("GET", "/page.js") => return page("text/javascript", include_str!("page.js")),
+            _ => {}
+        }
+        let path = path.strip_prefix("/api/").ok_or_else(nothing)?;
+        self.guard.knows(&head.headers)?;
+        let query = head.uri.query().unwrap_or_default().as_bytes();
+        let words: Words = form_urlencoded::parse(query).into_owned().collect();
         // The place is held until the reply is there.
-        let (call, _place) = self.call(method.as_str(), path, &words, body).await?;
+        let (call, _place) = self.call(head.method.as_str(), path, &words, body).await?;
         Ok(response_of(self.ask(call).await))
     }
 
@@ -118,13 +112,13 @@ impl Desk {
             ("GET", "samples", Some(id)) => Call::Sample {
                 id: number("the sample", id)?,
             },
-            ("POST", "samples", None) => {
+            ("POST", "samples" | "correct", None) => {
                 let (label, of, place) = self.named(words, body).await?;
-                return Ok((Call::Collect { label, of }, place));
-            }
-            ("POST", "correct", None) => {
-                let (label, of, place) = self.named(words, body).await?;
-                return Ok((Call::Correct { label, of }, place));
+                let call = match verb {
+                    "samples" => Call::Collect { label, of },
+                    _ => Call::Correct { label, of },
+                };
+                return Ok((call, place));
             }
             ("POST", "train", None) => Call::Train,
             ("POST", "forget", None) => Call::Forget {
