@@ -35,7 +35,7 @@ const BUILT_IN: &[(&str, &str, &[u8])] = &[
 #[derive(Clone, Debug)]
 pub struct Found {
     pub card: Card,
-    /// `None` for the one in the binary.
+    /// `None` for one in the binary.
     pub folder: Option<PathBuf>,
 }
 
