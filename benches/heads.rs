@@ -80,7 +80,7 @@ fn softmax(samples: &Samples, penalty: f64) -> Result<serde_json::Value, Failure
     let (ms, (z, solved)) = timed(RUNS, || {
         let z = Normalizer::fit(Normalization::L2, samples).apply_all(samples.clone());
         let space = Space::new(&z);
-        let solved = Problem::new(&z, &space, ClassWeights::Balanced).solve(penalty, None, GAP)?;
+        let solved = Problem::new(&z, &space, ClassWeights::None).solve(penalty, None, GAP)?;
         Ok((z, solved))
     })?;
     Ok(json!({
@@ -89,7 +89,7 @@ fn softmax(samples: &Samples, penalty: f64) -> Result<serde_json::Value, Failure
     }))
 }
 
-/// Σ log-loss + λ/2 ‖W‖² from its definition, in f64. Classes must be equally large, where class weights are one.
+/// Σ log-loss + λ/2 ‖W‖² from its definition, in f64; every sample weighs one.
 fn objective(z: &Samples, at: &Linear, penalty: f64) -> f64 {
     let loss: f64 = (0..z.n())
         .map(|i| {

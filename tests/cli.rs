@@ -390,6 +390,10 @@ fn fewshot_reports_every_head_and_number_of_shots() {
     ] {
         assert!(!results[0][key].is_null(), "{key}");
     }
+    let draws: Vec<f64> = serde_json::from_value(results[0]["draws"].clone()).unwrap();
+    assert_eq!(results[0]["seeds"], draws.len());
+    let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+    assert!((results[0]["balanced_accuracy"].as_f64().unwrap() - mean).abs() < 1e-4);
 }
 
 #[test]

@@ -128,9 +128,9 @@ def accuracies(args, pairs):
     heads = ("auto", *OWN)
     columns = (*heads, *PEERS)
     print(f"\nbalanced accuracy in %, mean of {args.seeds} draws; rows of scikit-learn's heads: {args.scaling}\n")
-    print(f"{'':17}{'shots':>6}{'auto':>7} |" + "".join(f"{peer:>9}" for peer in PEERS) + f"{'auto − best':>13} |"
+    print(f"{'':17}{'shots':>6}{'auto':>7} |" + "".join(f"{peer:>9}" for peer in PEERS) + f"{'auto − best':>18} |"
           + "".join(f"{head:>10}" for head in OWN) + "  auto chose")
-    cells = []
+    cells, short = [], []
     for name, paths in pairs.items():
         ours = fieldhead("fewshot", "--train", paths[0], "--test", paths[1], "--shots", args.shots, "--seeds", args.seeds,
                          "--heads", ",".join(heads))["results"]
@@ -138,34 +138,44 @@ def accuracies(args, pairs):
         for shots in args.shots.split(","):
             own = {one["head"]: one for one in ours if str(one["shots"]) == shots}
             cell = {head: 100 * own[head]["balanced_accuracy"] for head in heads}
-            cell |= {name: peer(args, fit, shots, train, test) for name, fit in PEERS.items()}
+            draws = {name: peer(args, fit, shots, train, test) for name, fit in PEERS.items()}
+            cell |= {name: np.mean(ones) for name, ones in draws.items()}
             cells.append(cell)
-            best = np.nanmax([cell[peer] for peer in PEERS])
+            best = max((name for name in PEERS if not np.isnan(cell[name])), key=cell.get)
+            lead, error = paired(100 * np.array(own["auto"]["draws"]), draws[best])
+            short += [(name, shots, lead, error)] if lead < -SLACK else []
             row = f"{name:17}{shots:>6}{cell['auto']:>7.1f} |" + "".join(f"{cell[peer]:>9.1f}" for peer in PEERS)
-            row += f"{cell['auto'] - best:>+12.1f}{' ' if cell['auto'] >= best - SLACK else '!'} |"
+            row += f"{lead:>+10.1f} ± {error:.1f}{'!' if lead < -SLACK else ' '} |"
             chose = ", ".join(f"{kind} {count}" for kind, count in own["auto"]["chosen"].items())
             print(row + "".join(f"{cell[head]:>10.1f}" for head in OWN) + f"  {chose}", flush=True)
     means = {column: np.nanmean([cell[column] for cell in cells]) for column in columns}
     print(f"\n{'mean':23}{means['auto']:>7.1f} |" + "".join(f"{means[peer]:>9.1f}" for peer in PEERS))
-    best = [np.nanmax([cell[peer] for peer in PEERS]) for cell in cells]
-    short = sum(cell["auto"] < one - SLACK for cell, one in zip(cells, best))
-    print(f"cells in which auto is at least the best of scikit-learn's less {SLACK} points: {len(cells) - short} of {len(cells)}")
+    print(f"cells in which auto is at least the best of scikit-learn's less {SLACK} points: {len(cells) - len(short)} of {len(cells)}")
+    for name, shots, lead, error in short:
+        print(f"not in {name}, {shots}: {lead:+.1f}, with a standard error of {error:.1f} from the draws alone")
     # A peer that cannot learn from one sample is compared where it can.
     for name in PEERS:
         lead = np.nanmean([cell["auto"] - cell[name] for cell in cells])
         print(f"auto is {'above' if lead > 0 else 'not above'} {name} on average, by {lead:+.1f} points")
 
 
+def paired(ours, theirs):
+    """By how much ours are above theirs on the same draws, and the standard error of that by the choice of the draws."""
+    differences = ours - theirs
+    return differences.mean(), differences.std(ddof=1) / len(differences) ** 0.5 if len(differences) > 1 else np.nan
+
+
 def peer(args, fit, shots, train, test):
+    """Balanced accuracy of each draw, in %."""
     scores = []
     for seed in range(1 if shots == "all" else args.seeds):
         drawn = slice(None) if shots == "all" else draw(seed, int(shots), train["labels"])
         rows, judges = scaled(args.scaling, train["features"][drawn], test["features"])
         head = fit(rows, train["labels"][drawn])
         if head is None:
-            return np.nan
+            return np.full(args.seeds, np.nan)
         scores.append(100 * balanced_accuracy_score(test["labels"], head.predict(judges)))
-    return np.mean(scores)
+    return np.array(scores)
 
 
 def times_of(args, cache, pairs, embed):

@@ -26,6 +26,8 @@ struct Row {
     drawn: usize,
     seeds: u64,
     balanced_accuracy: f64,
+    /// The same of each draw, in order of the seeds.
+    draws: Vec<f64>,
     /// For the test photos that were drawn; `std` is of the shots that were drawn.
     interval: Interval,
     std: f64,
@@ -230,6 +232,7 @@ fn measure(
         seeds,
         balanced_accuracy: mean,
         interval: mean_interval(&mean_recalls(&recalls)),
+        draws: accuracies,
         std: variance.sqrt(),
         train_ms: ms / n,
         chosen,
@@ -264,6 +267,7 @@ fn report(context: &Context, rows: &[Row], test: &EmbeddedTree) -> Result<()> {
                 "seeds": row.seeds,
                 "balanced_accuracy": round(row.balanced_accuracy),
                 "balanced_accuracy_95": ends(row.interval),
+                "draws": row.draws.iter().copied().map(round).collect::<Vec<_>>(),
                 "n": n_test,
                 "std": round(row.std),
                 "train_ms": round(row.train_ms),
