@@ -52,6 +52,7 @@ pub mod config;
 pub mod decision;
 pub mod device;
 pub mod features;
+mod guard;
 pub mod head;
 pub mod label;
 pub mod learn;

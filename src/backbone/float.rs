@@ -4,6 +4,7 @@
 //! `graph`). Invariant: only the shapes that were announced when it was made get in or out.
 
 use super::onnx::Constant;
+use crate::guard::guarded;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tract_onnx::pb::{
     GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TypeProto, ValueInfoProto,
 };
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
 
 /// A tensor's elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,7 +74,7 @@ impl std::fmt::Debug for Floats {
 impl Floats {
     /// The outputs `outputs` of a file, of which `input` is the only input.
     pub fn whole(model: &[u8], input: Input, outputs: &[&str]) -> Result<Floats, String> {
-        let model = tract_onnx::onnx().model_for_read(&mut &*model);
+        let model = || tract_onnx::onnx().model_for_read(&mut &*model);
         Floats::new(model, vec![input], outputs)
     }
 
@@ -114,17 +116,17 @@ impl Floats {
             graph: Some(graph),
             ..Default::default()
         };
-        let model = tract_onnx::onnx().model_for_proto_model(&model);
+        let model = || tract_onnx::onnx().model_for_proto_model(&model);
         Floats::new(model, inputs, &[output])
     }
 
     fn new(
-        model: TractResult<InferenceModel>,
+        model: impl FnOnce() -> TractResult<InferenceModel>,
         inputs: Vec<Input>,
         outputs: &[&str],
     ) -> Result<Floats, String> {
         let plan = || -> TractResult<Arc<TypedSimplePlan>> {
-            let mut model = model?.with_outputs_by_name(outputs)?;
+            let mut model = model()?.with_outputs_by_name(outputs)?;
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
             // A whole model has its one input already, under whatever name.
             if names.len() > 1 {
@@ -134,9 +136,11 @@ impl Floats {
                 let fact = input.kind.tract().fact(&input.shape);
                 model = model.with_input_fact(index, fact.into())?;
             }
+            let mut model = model.eliminate_dead_branches()?;
+            check_shapes(&mut model)?;
             model.into_optimized()?.into_runnable()
         };
-        let plan = plan().map_err(one_line)?;
+        let plan = calm(plan)?;
         let mut shapes = Vec::new();
         for (index, name) in outputs.iter().enumerate() {
             let fact = plan.model().output_fact(index).map_err(one_line)?;
@@ -166,7 +170,7 @@ impl Floats {
             };
             tensors.push(tensor.map_err(one_line)?.into());
         }
-        let values = self.plan.run(tensors).map_err(one_line)?;
+        let values = calm(|| self.plan.run(tensors))?;
         let mut found = Vec::new();
         for (value, shape) in values.iter().zip(&self.shapes) {
             let numbers = value.to_plain_array_view::<f32>().map_err(one_line)?;
@@ -180,6 +184,46 @@ impl Floats {
         }
         Ok(found)
     }
+}
+
+/// Refuses a model with a shape that is not plain numbers, though that of the input is. Where two tensors do not go together, tract
+/// carries on with a formula in place of a number, which doubles at every layer behind, and would not come to an end: so every shape
+/// is looked at before the next one is made of it.
+fn check_shapes(model: &mut InferenceModel) -> TractResult<()> {
+    let own = |facts: TVec<&InferenceFact>| facts.into_iter().cloned().collect::<TVec<_>>();
+    for id in model.eval_order()? {
+        let (inputs, outputs) = model.node_facts(id)?;
+        let (inputs, outputs) = (own(inputs), own(outputs));
+        let node = model.node(id);
+        let observed = node.op.observe_outlets(model, node)?.into_iter();
+        let observed = observed.map(|outlet| model.outlet_fact(outlet));
+        let observed = own(observed.collect::<TractResult<_>>()?);
+        let op = &mut model.node_mut(id).op;
+        let facts = (inputs.iter(), outputs.iter(), observed.iter());
+        let inferred = op.infer(facts.0.collect(), facts.1.collect(), facts.2.collect());
+        // What cannot be told yet, or is wrong in another way, tract says itself.
+        let Ok((_, inferred, _)) = inferred else {
+            continue;
+        };
+        for (slot, fact) in inferred.into_iter().enumerate() {
+            let shape = fact.shape.concretize().unwrap_or_default();
+            if shape.iter().any(|dim| dim.to_i64().is_err()) {
+                let name = &model.node(id).name;
+                return Err(TractError::msg(format!(
+                    "the tensors that go into '{name}' do not fit together"
+                )));
+            }
+            model.set_outlet_fact(OutletId::new(id, slot), fact)?;
+        }
+    }
+    Ok(())
+}
+
+/// A call into tract, which may panic at a model that makes no sense.
+fn calm<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+    guarded(work)
+        .map_err(|panic| format!("it makes no sense: {panic}"))?
+        .map_err(one_line)
 }
 
 fn one_line(error: impl std::fmt::Display) -> String {

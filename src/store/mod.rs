@@ -10,7 +10,6 @@
 
 mod error;
 pub mod fhead;
-mod guard;
 pub mod records;
 mod sums;
 mod transaction;
@@ -23,7 +22,6 @@ pub use transaction::Transaction;
 
 use crate::features::Recipe;
 use error::{from_io, from_redb, from_storage, opening};
-use guard::guarded;
 use redb::{
     ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction,
     ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError,
@@ -84,6 +82,12 @@ pub struct Store {
     demo: bool,
     /// A sample that is not read.
     left_out: Option<u64>,
+}
+
+/// A call into redb, which may panic on a file that something else overwrote.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let damaged = |_| Err(StoreError::Damaged("its pages do not make sense".into()));
+    crate::guard::guarded(work).unwrap_or_else(damaged)
 }
 
 impl Drop for Store {
