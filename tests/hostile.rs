@@ -3,6 +3,7 @@
 mod support;
 
 use fieldhead::backbone::Card;
+use fieldhead::board::Profile;
 use fieldhead::config::Settings;
 use fieldhead::features::npz::{self, Table};
 use fieldhead::features::{FeatureSet, Recipe};
@@ -162,6 +163,7 @@ proptest! {
     #[test]
     fn texts_are_parsed_or_refused(text in "\\PC{0,200}") {
         let _ = Card::parse(&text);
+        let _ = Profile::parse("hostile.toml", &text);
         let _ = Settings::parse(&text);
         for kind in ["camera", "command", "command,format=s16le,", ""] {
             let _ = source::parse(&format!("{kind}{text}"));
