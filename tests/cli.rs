@@ -380,14 +380,7 @@ fn fewshot_reports_every_head_and_number_of_shots() {
         (&results[0]["shots"], &results[9]["shots"]),
         (&1.into(), &"all".into())
     );
-    for key in [
-        "head",
-        "shots",
-        "seeds",
-        "balanced_accuracy",
-        "std",
-        "train_ms",
-    ] {
+    for key in "head shots seeds balanced_accuracy std train_ms".split(' ') {
         assert!(!results[0][key].is_null(), "{key}");
     }
     let draws: Vec<f64> = serde_json::from_value(results[0]["draws"].clone()).unwrap();
