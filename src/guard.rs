@@ -1,8 +1,8 @@
 //! Libraries that may panic on a damaged file: redb on a store that something else overwrote, tract on a model that makes no sense. That
 //! must reach the user as an error, not as a crash.
 //!
-//! Owns: the one place at which a panic becomes an error. Every call into redb, and every call that gives tract a model or runs one,
-//! goes through [`guarded`].
+//! Owns: the one place at which a panic becomes an error. Every call into redb goes through [`guarded`], and every one in which
+//! tract makes a plan of a model or runs it.
 
 use std::any::Any;
 use std::cell::Cell;

@@ -27,7 +27,7 @@
 //! 10. [`board`]: which board this is, what hangs on it, and what it has to keep to.
 //! 11. [`device`]: buttons, lamps and sensors on the board's header.
 //! 12. [`web`]: who may call over HTTP, what a request asks for, and the page.
-//! 13. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers.
+//! 13. [`config`], [`label`], [`random`]: settings and names, checked; seeded numbers. `guard`: a library's panic becomes an error.
 //!
 //! The binary adds `cli/`, one file a verb, where all printing is.
 //!

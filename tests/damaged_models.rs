@@ -189,6 +189,7 @@ fn a_model_at_which_tract_panics_is_refused_with_its_words() {
         attribute.i = 1_000_000_000_000;
     });
     assert!(text.contains("makes no sense"), "{text}");
+    assert!(text.contains("--backbone"), "{text}");
 }
 
 proptest! {

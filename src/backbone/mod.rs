@@ -57,9 +57,11 @@ pub enum BackboneError {
     },
     #[error("{0}; name one of these in FIELDHEAD_KERNEL, or unset it for the fastest")]
     Kernel(String),
-    #[error("the model of '{name}' cannot be loaded: {what}")]
+    #[error(
+        "the model of '{name}' cannot be loaded: {what}; get its folder anew from where it came, or name another with --backbone"
+    )]
     Load { name: String, what: String },
-    #[error("the backbone failed on a picture: {what}")]
+    #[error("the backbone failed on a picture: {what}; name another with --backbone")]
     Run { what: String },
     #[error("the backbone '{name}' takes {takes}; name another with --backbone")]
     Takes { name: String, takes: Modality },
